@@ -1,0 +1,81 @@
+"""What every end-to-end test gets: a real cluster and a namespace of its own.
+
+The cluster is, in this order: the one that ``KUBECONFIG`` names, if it answers;
+kind through pytest-kind, where Docker runs; the local cluster of ``hack/``. No
+test knows which of the three it got.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hack import paths
+
+Kubectl = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def answers(kubeconfig: Path) -> bool:
+    """Say whether an API server answers behind the kubeconfig."""
+    command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), "version"]
+    command.append("--request-timeout=10s")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def docker_runs() -> bool:
+    docker = shutil.which("docker")
+    return (
+        docker is not None
+        and subprocess.run([docker, "info"], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(request: pytest.FixtureRequest) -> Path:
+    """The admin kubeconfig of a running cluster."""
+    given = os.environ.get("KUBECONFIG")
+    if given and answers(Path(given)):
+        return Path(given)
+    if docker_runs():
+        cluster = request.getfixturevalue("kind_cluster")
+        return Path(cluster.kubeconfig_path)
+    subprocess.run([sys.executable, "-m", "hack.cluster", "up"], check=True)
+    return paths.KUBECONFIG
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig: Path) -> Kubectl:
+    """Run kubectl as admin; ``input`` is its standard input."""
+
+    def run(
+        *args: str, input: str | None = None, check: bool = True, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), *args]
+        done = subprocess.run(
+            command,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(args)}: {done.stderr or done.stdout}")
+        return done
+
+    return run
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace that is gone after the test, with all that is in it."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
