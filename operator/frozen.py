@@ -66,15 +66,25 @@ class FrozenList(list[Any]):
 
 def freeze(obj: Mapping[str, Any]) -> FrozenDict:
     """Return a frozen copy of parsed JSON."""
-    return FrozenDict({field: _freeze(value) for field, value in obj.items()})
+    # Most values are strings: one copy in C, then only the containers by hand.
+    frozen = FrozenDict(obj)
+    for field, value in obj.items():
+        if isinstance(value, dict):
+            dict.__setitem__(frozen, field, freeze(value))
+        elif isinstance(value, list):
+            dict.__setitem__(frozen, field, _freeze_list(value))
+    return frozen
 
 
-def _freeze(value: Any) -> Any:
-    if isinstance(value, dict):
-        return freeze(value)
-    if isinstance(value, list):
-        return FrozenList([_freeze(item) for item in value])
-    return value
+def _freeze_list(values: list[Any]) -> FrozenList:
+    return FrozenList(
+        freeze(value)
+        if isinstance(value, dict)
+        else _freeze_list(value)
+        if isinstance(value, list)
+        else value
+        for value in values
+    )
 
 
 def thaw(obj: Mapping[str, Any]) -> dict[str, Any]:
