@@ -6,7 +6,6 @@ only. `any_of` combines them: a change passes when one of them lets it.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from pykaito.operator.objects import Object
 
@@ -57,6 +56,6 @@ def _differs(field: str, old: Object | None, new: Object | None) -> bool:
     return _metadata(old, field) != _metadata(new, field)
 
 
-def _metadata(obj: Object, field: str) -> Any:
+def _metadata(obj: Object, field: str) -> object:
     # An empty map and an absent one mean the same to Kubernetes.
     return obj.get("metadata", {}).get(field) or None
