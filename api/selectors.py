@@ -1,0 +1,120 @@
+"""The label selector of a Workspace: Kubernetes' type, less what no node could meet.
+
+The labels a selector asks for are also put on nodes that are made for the
+Workspace, so it must be a plain map of labels: matchLabels, or matchExpressions
+that say the same with the operator In and a single value.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from pykaito.api import labels
+from pykaito.api.meta import ApiModel
+from pykaito.api.schema import LABEL_KEY, LABEL_VALUE, Rule, rules
+
+
+class SelectorOperator(StrEnum):
+    """How a label is compared."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+REQUIREMENT_RULE = Rule(
+    "self.operator == 'In' && has(self.values) && self.values.size() == 1",
+    "use the operator In with exactly one value",
+    found="'use the operator In with exactly one value; found ' + self.key + ' ' + "
+    "self.operator + (has(self.values) && self.values.size() > 1 ? ' with several "
+    "values' : '')",
+)
+
+
+class SelectorRequirement(ApiModel):
+    """A label and the value it must have."""
+
+    model_config = ConfigDict(json_schema_extra=rules(REQUIREMENT_RULE))
+
+    key: Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
+    """The label's key."""
+
+    operator: Annotated[SelectorOperator, Field(json_schema_extra={"maxLength": 16})]
+    """In is the only operator that a Workspace accepts."""
+
+    values: Annotated[
+        tuple[Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)], ...],
+        Field(max_length=16),
+    ] = ()
+    """The label's value: exactly one."""
+
+
+_RESERVED = "[" + ", ".join(f"'{key}'" for key in labels.RESERVED_SELECTOR_KEYS) + "]"
+
+SELECTOR_RULES = (
+    Rule(
+        f"!has(self.matchLabels) || self.matchLabels.all(k, k.matches(r'{LABEL_KEY}'))",
+        "a label's key is a name of at most 63 letters, digits, '-', '_' and '.', "
+        "with an optional DNS name and '/' before it",
+        field_path=".matchLabels",
+    ),
+    Rule(
+        "!has(self.matchLabels) || !has(self.matchExpressions) || "
+        "self.matchExpressions.all(e, !(e.key in self.matchLabels) || "
+        "!has(e.values) || e.values.all(v, v == self.matchLabels[e.key]))",
+        "matchLabels and matchExpressions ask for different values of one label; "
+        "no node has both",
+        field_path=".matchExpressions",
+    ),
+    Rule(
+        "(!has(self.matchLabels) || self.matchLabels.size() == 0) && "
+        "(!has(self.matchExpressions) || self.matchExpressions.size() == 0) || "
+        f"has(self.matchLabels) && self.matchLabels.exists(k, !(k in {_RESERVED})) || "
+        "has(self.matchExpressions) && "
+        f"self.matchExpressions.exists(e, !(e.key in {_RESERVED}))",
+        f"name a label of your own; {', '.join(labels.RESERVED_SELECTOR_KEYS)} are set "
+        "by the operator and ignored here",
+    ),
+    Rule(
+        "self == oldSelf",
+        "the label selector cannot be changed; make a new Workspace",
+    ),
+)
+
+
+class LabelSelector(ApiModel):
+    """Labels that a node must carry to be used.
+
+    Nodes made for the Workspace are given them. An empty selector asks for
+    nothing. It cannot be changed.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(*SELECTOR_RULES, **{"x-kubernetes-map-type": "atomic"})
+    )
+
+    match_labels: Annotated[
+        dict[str, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]],
+        Field(max_length=32),
+    ] = Field(default_factory=dict)
+    """Labels and their values, all of which a node must carry."""
+
+    match_expressions: Annotated[
+        tuple[SelectorRequirement, ...], Field(max_length=16)
+    ] = ()
+    """The same in long form: each with the operator In and one value."""
+
+    def as_labels(self) -> dict[str, str]:
+        """Return the labels a node must carry, without those the operator sets."""
+        wanted = self.match_labels | {
+            requirement.key: requirement.values[0]
+            for requirement in self.match_expressions
+            if requirement.operator is SelectorOperator.IN and requirement.values
+        }
+        return {
+            key: value
+            for key, value in wanted.items()
+            if key not in labels.RESERVED_SELECTOR_KEYS
+        }

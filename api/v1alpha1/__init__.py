@@ -1,0 +1,1 @@
+"""Workspace under its first version, and Machine."""

@@ -1,0 +1,186 @@
+"""Machine, one node that a Workspace asks for, whichever provisioner serves it."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from pykaito.api.meta import ApiModel, Condition, ObjectMeta
+from pykaito.api.names import InstanceType, ObjectName
+from pykaito.api.schema import (
+    LABEL_KEY,
+    LABEL_VALUE,
+    Int64,
+    Quantity,
+    Rule,
+    list_map,
+    rules,
+)
+
+
+class TaintEffect(StrEnum):
+    """What a taint does to pods that do not tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+_LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
+_Labels = Annotated[
+    dict[str, _LabelValue],
+    Field(
+        max_length=64,
+        json_schema_extra=rules(
+            Rule(
+                f"self.all(k, k.matches(r'{LABEL_KEY}'))",
+                "a label's key is a name of at most 63 letters, digits, '-', '_' and "
+                "'.', with an optional DNS name and '/' before it",
+            )
+        ),
+    ),
+]
+
+
+class Taint(ApiModel):
+    """A mark that keeps other pods off the node."""
+
+    key: Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
+    """The taint's key."""
+
+    value: _LabelValue = ""
+    """The taint's value."""
+
+    effect: TaintEffect
+    """What it does to pods that do not tolerate it."""
+
+
+def _identity(field: str, what: str) -> Rule:
+    """Return the rule that a field which says which node this is stays as it is."""
+    return Rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && "
+        f"(!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{what} of a Machine cannot be changed; delete it and make a new one",
+        field_path=f".{field}",
+    )
+
+
+MACHINE_RULES = (
+    _identity("instanceType", "the instance type"),
+    _identity("nodeName", "the node's name"),
+    Rule(
+        "self.provisioner == oldSelf.provisioner",
+        "the provisioner of a Machine cannot be changed; delete it and make a new one",
+        field_path=".provisioner",
+    ),
+    Rule(
+        "has(self.instanceType) && self.instanceType != '' || has(self.nodeName) || "
+        "has(self.matchLabels) && self.matchLabels.size() > 0",
+        "say which node: instanceType to have one made, nodeName or matchLabels to use "
+        "a prepared one",
+    ),
+)
+
+
+class MachineSpec(ApiModel):
+    """The node that is wanted.
+
+    What says which node it is (provisioner, instanceType, nodeName) cannot be
+    changed. The rest can: a newer operator may ask for other labels or more
+    storage, and a Machine that could not take them would block its Workspace.
+    A provisioner reads taints and storage once, when it launches the node.
+    """
+
+    model_config = ConfigDict(json_schema_extra=rules(*MACHINE_RULES))
+
+    provisioner: Annotated[
+        str,
+        Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"),
+    ]
+    """Which provisioner serves the Machine, by its registered name. It cannot be
+    changed."""
+
+    instance_type: InstanceType | None = None
+    """The size of machine to provision, by the cloud's name. It cannot be changed."""
+
+    node_name: ObjectName | None = None
+    """The prepared node to use. It cannot be changed."""
+
+    match_labels: _Labels = Field(default_factory=dict)
+    """Labels that the node must carry before it is used. A prepared node is never
+    labelled by the operator."""
+
+    resources: Annotated[dict[str, Quantity], Field(max_length=32)] = Field(
+        default_factory=dict
+    )
+    """Resources that the node must have allocatable, and how much of each, such as
+    nvidia.com/gpu: "1"."""
+
+    labels: _Labels = Field(default_factory=dict)
+    """Labels to put on a node that is made for this Machine."""
+
+    taints: Annotated[
+        tuple[Taint, ...],
+        Field(max_length=32, json_schema_extra=list_map("key", "effect")),
+    ] = ()
+    """Taints to put on a node that is made for this Machine."""
+
+    storage: Quantity | None = None
+    """How much disk a node that is made for this Machine needs, such as 100Gi."""
+
+
+class MachinePhase(StrEnum):
+    """Where a Machine stands, in a word."""
+
+    PENDING = "Pending"
+    LAUNCHED = "Launched"
+    REGISTERED = "Registered"
+    READY = "Ready"
+    FAILED = "Failed"
+    RELEASING = "Releasing"
+
+
+class MachineStatus(ApiModel):
+    """What the operator saw of a Machine."""
+
+    observed_generation: Annotated[Int64, Field(ge=-1)] = -1
+    """The metadata.generation that the status describes; -1 until the operator has seen
+    the Machine."""
+
+    phase: MachinePhase | None = None
+    """Where the Machine stands, in a word: Pending, Launched (an instance exists),
+    Registered (it joined the cluster), Ready, Failed (no node can be had) or Releasing.
+    """
+
+    node_name: Annotated[str, Field(max_length=253)] | None = None
+    """The Node that serves the Machine."""
+
+    provider_id: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, alias="providerID"
+    )
+    """The cloud's identifier of the instance, as in the Node's spec.providerID."""
+
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(max_length=32, json_schema_extra=list_map("type")),
+    ] = ()
+    """What was observed, one item for each type: Launched, Registered, Initialized and
+    Ready, as Karpenter has them."""
+
+
+class Machine(ApiModel):
+    """One node that a Workspace asks for.
+
+    The operator makes a Machine for each node of a Workspace; a provisioner
+    finds or makes the node. Deleting a Machine gives the node back.
+    """
+
+    api_version: Literal["kaito.sh/v1alpha1"] = "kaito.sh/v1alpha1"
+    kind: Literal["Machine"] = "Machine"
+    metadata: ObjectMeta
+
+    spec: MachineSpec
+    """The node that is wanted."""
+
+    status: MachineStatus = Field(default=MachineStatus())
+    """What the operator saw."""

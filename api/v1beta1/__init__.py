@@ -1,0 +1,1 @@
+"""Workspace as it is stored."""

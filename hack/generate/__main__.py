@@ -1,0 +1,61 @@
+"""`python -m hack.generate` writes the files that are made from api/.
+
+With --check it writes nothing and exits 1, printing a diff, when one is stale.
+"""
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from hack.generate import crds
+from pykaito.api.definitions import DEFINITIONS
+
+ROOT = Path(__file__).parents[2]
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return what each generated file under `root` should hold."""
+    return {
+        root / "manifests" / "crds" / crds.file_name(definition): crds.to_yaml(
+            definition
+        )
+        for definition in DEFINITIONS
+    }
+
+
+def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:
+    """Write or check the generated files; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hack.generate", description=__doc__
+    )
+    parser.add_argument("--check", action="store_true", help="only say what is stale")
+    check = parser.parse_args(arguments).check
+
+    status = 0
+    for path, wanted in generated(root).items():
+        found = path.read_text(encoding="utf-8") if path.exists() else ""
+        if found == wanted:
+            continue
+        name = str(path.relative_to(root))
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted, encoding="utf-8")
+            print(f"wrote {name}")
+            continue
+        status = 1
+        sys.stdout.writelines(
+            difflib.unified_diff(
+                found.splitlines(keepends=True),
+                wanted.splitlines(keepends=True),
+                fromfile=name,
+                tofile=f"{name} (as made from api/)",
+            )
+        )
+    if status:
+        print("Stale: run `make generate` and commit the result.", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
