@@ -29,11 +29,10 @@ def answers(kubeconfig: Path) -> bool:
 
 def docker_runs() -> bool:
     docker = shutil.which("docker")
-    return (
-        docker is not None
-        and subprocess.run([docker, "info"], capture_output=True, check=False).returncode
-        == 0
-    )
+    if docker is None:
+        return False
+    info = subprocess.run([docker, "info"], capture_output=True, check=False)
+    return info.returncode == 0
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +50,15 @@ def kubeconfig(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def kubectl(kubeconfig: Path) -> Kubectl:
-    """Run kubectl as admin; ``input`` is its standard input."""
+    """Run kubectl as admin; ``stdin`` is its standard input."""
 
     def run(
-        *args: str, input: str | None = None, check: bool = True, timeout: float = 120
+        *args: str, stdin: str | None = None, check: bool = True, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), *args]
         done = subprocess.run(
             command,
-            input=input,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -1,0 +1,1 @@
+"""Where nodes come from: the protocol, its registry and the provisioners."""

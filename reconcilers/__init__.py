@@ -1,0 +1,1 @@
+"""What turns a Workspace into Machines, a workload and a status."""

@@ -1,0 +1,1 @@
+"""Applies the workload that serves a model, and judges whether it does."""

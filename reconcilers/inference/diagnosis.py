@@ -1,0 +1,153 @@
+"""Why the pods of a workload do not serve yet, from what the kubelet reports."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pykaito.api.conditions import InferenceReason
+from pykaito.operator.objects import Object
+
+IMAGE_PULL_REASONS = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
+)
+START_REASONS = frozenset(
+    {
+        "CreateContainerConfigError",
+        "PreCreateHookError",
+        "CreateContainerError",
+        "PreStartHookError",
+        "RunContainerError",
+        "PostStartHookError",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What holds the workload up. ``progressing``: waiting may mend it."""
+
+    reason: InferenceReason
+    message: str
+    progressing: bool = False
+
+
+#: The first of these that any pod shows is told: the further left, the surer
+#: that a person has to act.
+PRIORITY = (
+    InferenceReason.CONTAINER_OOM_KILLED,
+    InferenceReason.IMAGE_PULL_ERROR,
+    InferenceReason.CONTAINER_START_ERROR,
+    InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF,
+    InferenceReason.POD_EVICTED,
+    InferenceReason.NODE_DISK_PRESSURE,
+    InferenceReason.NODE_MEMORY_PRESSURE,
+    InferenceReason.UNSCHEDULABLE,
+    InferenceReason.PENDING,
+)
+
+
+def diagnose(pods: Sequence[Object]) -> Diagnosis:
+    """Return the worst of what the pods show, or how far they are."""
+    findings = [finding for pod in pods for finding in _of_pod(pod)]
+    if not findings:
+        return Diagnosis(
+            InferenceReason.PENDING,
+            "waiting for the workload's pod to be created",
+            progressing=True,
+        )
+    return min(findings, key=lambda finding: PRIORITY.index(finding.reason))
+
+
+def _of_pod(pod: Object) -> Iterator[Diagnosis]:
+    name = pod["metadata"]["name"]
+    status: Mapping[str, Any] = pod.get("status") or {}
+    if pod["metadata"].get("deletionTimestamp"):
+        yield _pending(f"pod {name} is shutting down")
+        return
+    if status.get("reason") == "Evicted":
+        yield _evicted(name, status.get("message", ""))
+        return
+    for condition in status.get("conditions", ()):
+        if (condition["type"], condition["status"]) == ("PodScheduled", "False"):
+            yield Diagnosis(
+                InferenceReason.UNSCHEDULABLE,
+                f"pod {name} fits no node: {condition.get('message', '')}",
+            )
+            return
+    containers = [
+        *status.get("initContainerStatuses", ()),
+        *status.get("containerStatuses", ()),
+    ]
+    troubles = [found for c in containers if (found := _of_container(name, c))]
+    yield from troubles
+    if not troubles:
+        yield _pending(_progress(name, status))
+
+
+def _of_container(pod: str, container: Mapping[str, Any]) -> Diagnosis | None:
+    name = container["name"]
+    waiting = container.get("state", {}).get("waiting") or {}
+    state = container.get("state", {}).get("terminated") or {}
+    ended = state or container.get("lastState", {}).get("terminated") or {}
+    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    if reason in IMAGE_PULL_REASONS:
+        return Diagnosis(
+            InferenceReason.IMAGE_PULL_ERROR,
+            f"pod {pod} cannot pull {container.get('image', '')} for container "
+            f"{name}: {message or reason}",
+        )
+    if ended.get("reason") == "OOMKilled" and not container.get("ready"):
+        return Diagnosis(
+            InferenceReason.CONTAINER_OOM_KILLED,
+            f"container {name} of pod {pod} ran out of memory and was killed "
+            f"({container.get('restartCount', 0)} restarts)",
+        )
+    if reason in START_REASONS:
+        return Diagnosis(
+            InferenceReason.CONTAINER_START_ERROR,
+            f"container {name} of pod {pod} cannot start: {message or reason}",
+        )
+    if reason == "CrashLoopBackOff" or state.get("exitCode", 0) != 0:
+        last_words = (ended.get("message") or "").strip().splitlines()
+        why = f": {last_words[-1]}" if last_words else ""
+        return Diagnosis(
+            InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF,
+            f"container {name} of pod {pod} ended with exit code "
+            f"{ended.get('exitCode', '?')} ({container.get('restartCount', 0)} "
+            f"restarts){why}; its log says more: kubectl logs {pod} -c {name} -p",
+        )
+    return None
+
+
+def _evicted(pod: str, message: str) -> Diagnosis:
+    reason = InferenceReason.POD_EVICTED
+    if "ephemeral-storage" in message or "disk" in message:
+        reason = InferenceReason.NODE_DISK_PRESSURE
+    elif "memory" in message:
+        reason = InferenceReason.NODE_MEMORY_PRESSURE
+    return Diagnosis(reason, f"pod {pod} was evicted: {message}")
+
+
+def _progress(pod: str, status: Mapping[str, Any]) -> str:
+    for container in status.get("initContainerStatuses", ()):
+        if container.get("state", {}).get("terminated"):
+            continue
+        if container.get("state", {}).get("running"):
+            return f"pod {pod} is fetching {container['name']}"
+        return f"pod {pod} is pulling the image of {container['name']}"
+    containers: Iterable[Mapping[str, Any]] = status.get("containerStatuses", ())
+    if any(c.get("state", {}).get("running") for c in containers):
+        return f"pod {pod} is loading the model"
+    return f"pod {pod} is pulling its image"
+
+
+def _pending(message: str) -> Diagnosis:
+    reason = InferenceReason.PENDING
+    return Diagnosis(reason, message, progressing=True)

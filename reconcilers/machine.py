@@ -1,0 +1,147 @@
+"""Drives a Machine's provisioner and writes what it sees into the status."""
+
+from collections.abc import Mapping
+
+from pykaito.operator.informer import Informer
+
+from pykaito.api.conditions import MachineCondition
+from pykaito.api.labels import MACHINE_FINALIZER
+from pykaito.api.parse import parse
+from pykaito.api.v1alpha1.machine import Machine
+from pykaito.operator.client import Client
+from pykaito.operator.clock import Clock
+from pykaito.operator.events import EventRecorder
+from pykaito.operator.objects import Key, Object
+from pykaito.operator.reconcile import Request
+from pykaito.provisioners.protocol import (
+    Check,
+    MachineReason,
+    Observation,
+    Provisioner,
+)
+from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
+from pykaito.reconcilers.finalizers import remove_finalizer
+from pykaito.reconcilers.resources import MACHINES
+from pykaito.reconcilers.status import write_status
+
+FIELD_MANAGER = "pykaito-machine"
+
+CONDITIONS = (
+    MachineCondition.LAUNCHED,
+    MachineCondition.REGISTERED,
+    MachineCondition.INITIALIZED,
+    MachineCondition.READY,
+)
+
+
+class MachineReconciler:
+    """Launches, observes and releases through the Machine's provisioner."""
+
+    name = "machine"
+
+    def __init__(
+        self,
+        client: Client,
+        machines: Informer,
+        provisioners: Mapping[str, Provisioner],
+        events: EventRecorder,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._machines = machines
+        self._provisioners = provisioners
+        self._events = events
+        self._clock = clock
+
+    async def reconcile(self, request: Request) -> None:
+        """Move the node one step and report; watches bring the next step."""
+        live = self._machines.store.get(Key(request.namespace, request.name))
+        if live is None:
+            return
+        machine = parse(Machine, live)
+        provisioner = self._provisioners.get(machine.spec.provisioner)
+        if provisioner is None:
+            await self._write(live, self._unknown(machine))
+            return
+        if live["metadata"].get("deletionTimestamp"):
+            if await provisioner.release(machine):
+                await remove_finalizer(self._client, MACHINES, live, MACHINE_FINALIZER)
+            return
+        await provisioner.launch(machine)
+        await self._write(live, await provisioner.observe(machine))
+
+    def _unknown(self, machine: Machine) -> Observation:
+        check = Check(
+            ok=False,
+            reason=MachineReason.PROVISIONER_NOT_FOUND,
+            message=f"spec.provisioner: found {machine.spec.provisioner!r}; installed "
+            f"are {', '.join(sorted(self._provisioners))}",
+        )
+        return Observation(check, check, check)
+
+    async def _write(self, live: Object, seen: Observation) -> None:
+        conditions = merge(
+            (live.get("status") or {}).get("conditions", ()),
+            conditions_of(seen),
+            generation=live["metadata"]["generation"],
+            now=self._clock.now(),
+        )
+        turned = changed((live.get("status") or {}).get("conditions", ()), conditions)
+        status = {
+            "observedGeneration": live["metadata"]["generation"],
+            "phase": phase(seen),
+            "conditions": conditions,
+        }
+        if seen.node_name:
+            status["nodeName"] = seen.node_name
+        if seen.provider_id:
+            status["providerID"] = seen.provider_id
+        await write_status(
+            self._client,
+            MACHINES,
+            live,
+            status,
+            owned_conditions=CONDITIONS,
+            field_manager=FIELD_MANAGER,
+        )
+        for condition in turned:
+            if condition["type"] != MachineCondition.READY:
+                continue
+            record = (
+                self._events.normal
+                if condition["status"] == "True"
+                else self._events.warning
+            )
+            record(live, condition["reason"], condition["message"])
+
+
+def conditions_of(seen: Observation) -> list[Condition]:
+    """Return Karpenter's three conditions, and Ready: the first that fails."""
+    steps = {
+        MachineCondition.LAUNCHED: seen.launched,
+        MachineCondition.REGISTERED: seen.registered,
+        MachineCondition.INITIALIZED: seen.initialized,
+    }
+    conditions = [_condition(kind, check) for kind, check in steps.items()]
+    failing = next((check for check in steps.values() if not check.ok), None)
+    ready = failing or Check(
+        ok=True, reason=MachineReason.READY, message=f"node {seen.node_name!r} is ready"
+    )
+    return [*conditions, _condition(MachineCondition.READY, ready)]
+
+
+def _condition(kind: MachineCondition, check: Check) -> Condition:
+    if check.ok:
+        return Condition(kind, "True", check.reason, check.message)
+    return Condition(
+        kind, "False", check.reason, with_help(check.message, check.reason)
+    )
+
+
+def phase(seen: Observation) -> str:
+    """Return the furthest step that the Machine has reached."""
+    if seen.initialized.ok:
+        return "Ready"
+    if seen.registered.ok:
+        return "Registered"
+    return "Launched" if seen.launched.ok else "Pending"

@@ -1,0 +1,1 @@
+"""Turns a Workspace into Machines, and what happens into its status."""

@@ -1,0 +1,93 @@
+"""Which prepared nodes a Workspace takes."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from pykaito.api.labels import INSTANCE_TYPE
+from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.operator.objects import Object, labels, name
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The chosen nodes, best first, and how many are missing."""
+
+    nodes: tuple[str, ...]
+    missing: int
+    #: What a node must be to count, for the message when some are missing.
+    wanted: str
+
+
+def select_nodes(
+    workspace: Workspace, nodes: Iterable[Object], assigned: Collection[str], count: int
+) -> Selection:
+    """Choose ``count`` nodes among those that the Workspace names or matches.
+
+    A node qualifies when it carries the selector's labels and is either named in
+    ``preferredNodes`` or of the instance type, if one is given. Preferred nodes
+    come first, then those already in use, then Ready ones, then by name. Named
+    nodes that do not qualify come last, so that what they lack is told when
+    they are needed.
+    """
+    selector = workspace.resource.label_selector.as_labels()
+    instance_type = workspace.resource.instance_type
+    preferred = workspace.resource.preferred_nodes
+    ranked: list[tuple[bool, bool, bool, bool, str]] = []
+    seen: set[str] = set()
+    for node in nodes:
+        node_name, found = name(node), labels(node)
+        named = node_name in preferred
+        of_type = found.get(INSTANCE_TYPE) == instance_type or not instance_type
+        if not named and (not of_type or (preferred and not instance_type)):
+            continue
+        matches = all(found.get(key) == value for key, value in selector.items())
+        if not matches and not named:
+            continue
+        seen.add(node_name)
+        ranked.append(
+            (
+                not matches,
+                not named,
+                node_name not in assigned,
+                not is_ready(node),
+                node_name,
+            )
+        )
+    absent = [node for node in preferred if node not in seen]
+    chosen = [*(entry[-1] for entry in sorted(ranked)), *absent][:count]
+    return Selection(
+        nodes=tuple(chosen),
+        missing=count - len(chosen),
+        wanted=describe(selector, instance_type, preferred),
+    )
+
+
+def is_ready(node: Object) -> bool:
+    """Whether the kubelet reports the node Ready."""
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in node.get("status", {}).get("conditions", ())
+    )
+
+
+def describe(
+    selector: dict[str, str], instance_type: str | None, preferred: Collection[str]
+) -> str:
+    """Say in words which nodes qualify."""
+    parts = [f"labels {','.join(f'{k}={v}' for k, v in sorted(selector.items()))}"]
+    if instance_type:
+        parts.append(f"instance type {instance_type} ({INSTANCE_TYPE})")
+    if preferred:
+        parts.append(f"or a name in resource.preferredNodes ({', '.join(preferred)})")
+    return ", ".join(parts)
+
+
+def machine_name(workspace: str, node: str) -> str:
+    """Return the name of the Machine that holds a node for a Workspace.
+
+    It depends on nothing but the two names, so that a repeated reconcile applies
+    the same Machine and never a second one.
+    """
+    digest = hashlib.sha256(node.encode()).hexdigest()
+    return f"{workspace}-{digest[:8]}"

@@ -1,0 +1,209 @@
+"""Turns a Workspace into Machines and folds what happens into its status."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from pykaito.operator.informer import Informer
+from pykaito.operator.store import OWNER_UID
+
+from pykaito.api import labels
+from pykaito.api.conditions import WorkspaceCondition
+from pykaito.api.parse import parse
+from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.operator.client import Client
+from pykaito.operator.clock import Clock
+from pykaito.operator.errors import NotFoundError
+from pykaito.operator.events import EventRecorder
+from pykaito.operator.objects import Key, Object, controller_reference, name, uid
+from pykaito.operator.reconcile import Request
+from pykaito.provisioners import preferred_nodes
+from pykaito.reconcilers.apply import Applier
+from pykaito.reconcilers.conditions import changed, merge
+from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
+from pykaito.reconcilers.resources import MACHINES, WORKSPACES
+from pykaito.reconcilers.status import write_status
+from pykaito.reconcilers.workspace import status
+from pykaito.reconcilers.workspace.nodes import machine_name, select_nodes
+from pykaito.runtime.presets.plan import Plan, PlanError, plan
+
+FIELD_MANAGER = "pykaito-workspace"
+
+log = structlog.get_logger()
+
+
+class WorkspaceReconciler:
+    """One Machine per node, a status that explains, and a clean end."""
+
+    name = "workspace"
+
+    def __init__(
+        self,
+        client: Client,
+        workspaces: Informer,
+        machines: Informer,
+        nodes: Informer,
+        events: EventRecorder,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._workspaces = workspaces
+        self._machines = machines
+        self._nodes = nodes
+        self._events = events
+        self._clock = clock
+        self._applier = Applier(client, FIELD_MANAGER, machines)
+
+    async def reconcile(self, request: Request) -> None:
+        """Bring Machines and status in line with the spec."""
+        live = self._workspaces.store.get(Key(request.namespace, request.name))
+        if live is None:
+            return
+        if live["metadata"].get("deletionTimestamp"):
+            await self._finish(live)
+            return
+        live = await add_finalizer(
+            self._client, WORKSPACES, live, labels.WORKSPACE_FINALIZER
+        )
+        workspace = parse(Workspace, live)
+        try:
+            planned = plan(workspace)
+        except PlanError as error:
+            tuning = workspace.tuning is not None
+            await self._write(live, status.stalled(error, tuning=tuning), {})
+            return
+        await self._serve(live, workspace, planned)
+
+    async def _serve(self, live: Object, workspace: Workspace, planned: Plan) -> None:
+        owned = self._owned_machines(live)
+        selection = select_nodes(
+            workspace,
+            self._nodes.store.list(),
+            {machine["spec"].get("nodeName", "") for machine in owned},
+            planned.nodes,
+        )
+        by_name = {name(machine): machine for machine in owned}
+        machines = []
+        for node in selection.nodes:
+            wanted = machine_object(live, workspace, planned, node)
+            current = by_name.pop(wanted["metadata"]["name"], None)
+            applied = await self._applier.apply(MACHINES, wanted, current)
+            if current is None:
+                self._events.normal(live, "MachineCreated", f"node {node!r} chosen")
+            machines.append(current if current is not None else applied.obj)
+        for surplus in by_name.values():
+            await self._delete(surplus)
+        progress = status.fold(
+            status.resources(machines, selection, planned.nodes),
+            self._inference_ready(live),
+            generation=live["metadata"]["generation"],
+            previous_state=(live.get("status") or {}).get("state", ""),
+        )
+        details = {
+            "targetNodeCount": planned.nodes,
+            "workerNodes": sorted(
+                machine["spec"]["nodeName"]
+                for machine in machines
+                if status.is_ready(machine)
+            ),
+            "url": f"http://{name(live)}.{live['metadata']['namespace']}.svc",
+        }
+        await self._write(live, progress, details)
+
+    async def _finish(self, live: Object) -> None:
+        """Release every Machine, then let the Workspace go."""
+        owned = self._owned_machines(live)
+        if not owned:
+            await remove_finalizer(
+                self._client, WORKSPACES, live, labels.WORKSPACE_FINALIZER
+            )
+            return
+        for machine in owned:
+            await self._delete(machine)
+        progress = status.Progress(
+            (live.get("status") or {}).get("state") or "Pending",
+            (status.deleting([name(machine) for machine in owned]),),
+        )
+        await self._write(live, progress, {})
+
+    def _owned_machines(self, live: Object) -> Sequence[Object]:
+        return sorted(self._machines.store.by_index(OWNER_UID, uid(live)), key=name)
+
+    async def _delete(self, machine: Object) -> None:
+        if machine["metadata"].get("deletionTimestamp"):
+            return
+        metadata = machine["metadata"]
+        try:
+            await self._client.delete(
+                MACHINES,
+                metadata["name"],
+                namespace=metadata["namespace"],
+                uid=metadata["uid"],
+            )
+        except NotFoundError:
+            log.debug("machine was gone already", machine=metadata["name"])
+
+    @staticmethod
+    def _inference_ready(live: Object) -> Any:
+        for condition in (live.get("status") or {}).get("conditions", ()):
+            if condition["type"] == WorkspaceCondition.INFERENCE_READY:
+                return condition
+        return None
+
+    async def _write(
+        self, live: Object, progress: status.Progress, details: dict[str, Any]
+    ) -> None:
+        written = (live.get("status") or {}).get("conditions", ())
+        conditions = merge(
+            written,
+            progress.conditions,
+            generation=live["metadata"]["generation"],
+            now=self._clock.now(),
+        )
+        await write_status(
+            self._client,
+            WORKSPACES,
+            live,
+            {
+                **details,
+                "state": progress.state,
+                "observedGeneration": live["metadata"]["generation"],
+                "conditions": conditions,
+            },
+            owned_conditions=status.CONDITIONS,
+            field_manager=FIELD_MANAGER,
+        )
+        turned = {c["type"]: c for c in changed(written, conditions)}
+        if stalled := turned.get(WorkspaceCondition.STALLED):
+            self._events.warning(live, stalled["reason"], stalled["message"])
+        elif resource := turned.get(WorkspaceCondition.RESOURCE_READY):
+            ready = resource["status"] == "True"
+            record = self._events.normal if ready else self._events.warning
+            reason = "NodesReady" if ready else resource["reason"]
+            record(live, reason, resource["message"])
+        ready_now = turned.get(WorkspaceCondition.READY)
+        if ready_now and ready_now["status"] == "True":
+            self._events.normal(live, "Ready", ready_now["message"])
+
+
+def machine_object(
+    owner: Object, workspace: Workspace, planned: Plan, node: str
+) -> dict[str, Any]:
+    """Return the Machine that holds a prepared node for the Workspace."""
+    return {
+        "apiVersion": MACHINES.api_version,
+        "kind": MACHINES.kind,
+        "metadata": {
+            "name": machine_name(workspace.metadata.name, node),
+            "namespace": workspace.metadata.namespace,
+            "labels": {labels.WORKSPACE: workspace.metadata.name},
+            "finalizers": [labels.MACHINE_FINALIZER],
+            "ownerReferences": [controller_reference(owner)],
+        },
+        "spec": {
+            "provisioner": preferred_nodes.NAME,
+            "nodeName": node,
+            "matchLabels": workspace.resource.label_selector.as_labels(),
+            "resources": planned.node_resources,
+        },
+    }

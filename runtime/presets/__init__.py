@@ -1,0 +1,1 @@
+"""The models a Workspace can name, and the plan of what serves them."""

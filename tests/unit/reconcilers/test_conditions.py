@@ -1,0 +1,67 @@
+"""Conditions are merged with what is written, as metav1.Condition wants it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pykaito.api.conditions import InferenceReason
+from pykaito.provisioners.protocol import MachineReason
+from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
+from pykaito.reconcilers.inference.diagnosis import PRIORITY
+from pykaito.reconcilers.workspace.status import NO_MATCHING_NODE
+from pykaito.runtime.presets.plan import PlanReason
+
+BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 2, 2, tzinfo=UTC)
+
+
+def test_the_transition_time_stays_while_the_status_does() -> None:
+    first = merge([], [Condition("Ready", "False", "A")], generation=1, now=BEFORE)
+    second = merge(first, [Condition("Ready", "False", "B")], generation=2, now=NOW)
+    assert second[0]["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+    assert second[0]["observedGeneration"] == 2
+
+
+def test_the_transition_time_moves_with_the_status() -> None:
+    first = merge([], [Condition("Ready", "False", "A")], generation=1, now=BEFORE)
+    second = merge(first, [Condition("Ready", "True", "B")], generation=1, now=NOW)
+    assert second[0]["lastTransitionTime"] == "2026-02-02T00:00:00Z"
+
+
+def test_a_new_message_alone_is_no_turn_of_the_story() -> None:
+    first = merge(
+        [], [Condition("Ready", "False", "A", "1 of 2")], generation=1, now=NOW
+    )
+    second = merge(
+        first, [Condition("Ready", "False", "A", "2 of 2")], generation=1, now=NOW
+    )
+    assert changed(first, second) == []
+
+
+def test_a_message_is_cut_to_what_a_terminal_shows() -> None:
+    condition = Condition("Ready", "False", "A", "x" * 5000)
+    assert len(merge([], [condition], generation=1, now=NOW)[0]["message"]) == 1024
+
+
+REASONS_WITH_HELP = sorted(
+    {*PlanReason, NO_MATCHING_NODE}
+    | {reason for reason in PRIORITY if reason is not InferenceReason.PENDING}
+    | {
+        MachineReason.PROVISIONER_NOT_FOUND,
+        MachineReason.NODE_NOT_FOUND,
+        MachineReason.LABEL_MISMATCH,
+        MachineReason.NODE_NOT_READY,
+        MachineReason.NOT_REGISTERED,
+        MachineReason.RESOURCE_MISSING,
+    }
+)
+
+
+@pytest.mark.parametrize("reason", REASONS_WITH_HELP)
+def test_each_reason_that_asks_for_action_has_its_page(reason: str) -> None:
+    docs = Path(__file__).parents[3] / "docs" / "troubleshooting"
+    page = docs / f"{reason}.md"
+    assert page.read_text().startswith(f"# {reason}\n")
+    assert f"({reason}.md)" in (docs / "README.md").read_text()
+    assert with_help("why", reason).endswith(f"/docs/troubleshooting/{reason}.md)")
