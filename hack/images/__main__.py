@@ -1,0 +1,48 @@
+"""`python -m hack.images build|push|clean`: the images of the local cluster."""
+
+import argparse
+import sys
+
+from hack.cluster.commands import ClusterError
+from hack.images.catalogue import ALL, build
+from hack.images.registry import local, push
+from hack.images.store import Store
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m hack.images", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    helps = {
+        "build": "build what has changed",
+        "push": "build what has changed and bring it into the cluster's registry",
+    }
+    for command, text in helps.items():
+        chosen = commands.add_parser(command, help=text)
+        chosen.add_argument(
+            "names",
+            nargs="*",
+            choices=[*ALL, []],
+            default=[],
+            metavar="NAME",
+            help=f"one of {', '.join(ALL)}; all by default",
+        )
+    commands.add_parser("clean", help="delete every image built here")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "clean":
+            Store().delete()
+            return 0
+        registry = local() if arguments.command == "push" else None
+        for name in arguments.names or ALL:
+            built = build(ALL[name])
+            if registry:
+                push(built, registry)
+    except (ClusterError, FileNotFoundError) as error:
+        print(f"hack.images: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

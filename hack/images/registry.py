@@ -1,0 +1,75 @@
+"""Bring images into the cluster's registry."""
+
+import base64
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hack import paths
+from hack.cluster.commands import ClusterError, succeeds
+from hack.cluster.progress import note, step
+from hack.images.catalogue import Built
+from hack.images.store import Store
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that speaks plain HTTP.
+
+    Attributes:
+        address: Host and port.
+        username: Empty where it asks for none.
+        password: The same.
+    """
+
+    address: str
+    username: str = ""
+    password: str = ""
+
+    def reference(self, built: Built) -> str:
+        """Name an image as a Pod does."""
+        return f"{self.address}/{built.repository}:{built.tag}"
+
+    @property
+    def authfile(self) -> str:
+        """What containers' tools read to log in, as JSON."""
+        pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return json.dumps({"auths": {self.address: {"auth": pair}}})
+
+
+def local() -> Registry:
+    """Return the registry of the running local cluster.
+
+    Raises:
+        ClusterError: No cluster is up.
+    """
+    environment = paths.CLUSTER / "env.json"
+    try:
+        address = json.loads(environment.read_text())["registry"]
+    except FileNotFoundError as error:
+        raise ClusterError(
+            f"no registry to push to: {environment} is missing; run: make cluster"
+        ) from error
+    return Registry(address)
+
+
+def push(built: Built, registry: Registry, store: Store | None = None) -> str:
+    """Copy an image into a registry, unless it is there; return its reference.
+
+    Raises:
+        ClusterError: The registry does not answer or refuses the login.
+    """
+    store = store or Store()
+    reference = registry.reference(built)
+    with tempfile.TemporaryDirectory() as scratch, store.locked():
+        authfile = Path(scratch, "auth.json")
+        authfile.touch(mode=0o600)
+        authfile.write_text(registry.authfile if registry.username else "{}")
+        inspect = ("skopeo", "inspect", "--raw", "--tls-verify=false")
+        if succeeds(*inspect, "--authfile", authfile, f"docker://{reference}"):
+            note(f"{reference}: in the registry")
+        else:
+            with step(f"push {built.repository}"):
+                store.push(built.reference, reference, authfile=authfile)
+    return reference
