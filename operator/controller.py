@@ -5,9 +5,10 @@ to reconcile and put into the work queue, where they merge.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, final
+from typing import final
 
-from pykaito.operator.objects import Key, Object, Resource, key, namespace, owner_of
+from pykaito.operator.informer import Informer
+from pykaito.operator.objects import Key, Object, key, namespace, owner_of
 from pykaito.operator.predicates import Predicate
 from pykaito.operator.reconcile import Reconciler, Request
 from pykaito.operator.workqueue import Priority, WorkQueue
@@ -16,30 +17,6 @@ Mapper = Callable[[Object], Iterable[Key]]
 """Names the objects to reconcile when some other object changes."""
 
 _Requests = Callable[[Object | None, Object | None], Iterable[Request]]
-
-
-class EventHandler(Protocol):
-    """Told of each change after the cache has it."""
-
-    def on_event(
-        self, old: Object | None, new: Object | None, *, initial: bool
-    ) -> None:
-        """Take in a change; None before: new, None after: gone.
-
-        `initial` says that nobody just did this: it is part of the first list,
-        a relist or a resync.
-        """
-
-
-class Source(Protocol):
-    """The part of an informer that a controller needs."""
-
-    @property
-    def resource(self) -> Resource:
-        """What it watches."""
-
-    def add_handler(self, handler: EventHandler) -> None:
-        """Tell the handler of what is cached already and of all that follows."""
 
 
 @final
@@ -64,9 +41,9 @@ class Controller:
         self,
         reconciler: Reconciler,
         *,
-        for_: Source,
-        owns: Sequence[Source] = (),
-        watches: Sequence[tuple[Source, Mapper]] = (),
+        for_: Informer,
+        owns: Sequence[Informer] = (),
+        watches: Sequence[tuple[Informer, Mapper]] = (),
         predicates: Sequence[Predicate] = (),
     ) -> None:
         self.reconciler = reconciler
@@ -89,7 +66,7 @@ class Controller:
             self._for_each_side(queue, source, mapper)
 
     def _for_each_side(
-        self, queue: WorkQueue[Request], source: Source, mapper: Mapper
+        self, queue: WorkQueue[Request], source: Informer, mapper: Mapper
     ) -> None:
         def requests(old: Object | None, new: Object | None) -> Iterable[Request]:
             sides = (side for side in (old, new) if side is not None)

@@ -25,15 +25,15 @@ _HEARTBEAT = 1.0
 _LAG_LIMIT = 5.0
 
 
-def watch_activity(age: Callable[[], float], *, limit: float = 900.0) -> Check:
+def watch_activity(age: Callable[[], float], *, limit: float = 600.0) -> Check:
     """Return a liveness check that fails when the watches stand still.
 
     Args:
         age: seconds since a watch last did anything: a bookmark, an event, or
             a failed attempt to reconnect. So an API server that is down does
             not fail it.
-        limit: the age that is too much, in seconds; watches end and begin anew
-            every ten minutes at the latest.
+        limit: the age that is too much, in seconds; several times the longest
+            silence and the longest pause that a working watch can have.
     """
 
     def check() -> str | None:

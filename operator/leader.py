@@ -12,13 +12,10 @@ A process that is stopped or blocked cannot notice that its time is up, so
 """
 
 import asyncio
-import contextlib
 import copy
 import random
 import socket
 import uuid
-from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, final
 
@@ -37,9 +34,6 @@ _JITTER = 0.2
 _RELEASE_ATTEMPTS = 2
 # A released Lease says that it lasts one second, the shortest the API allows.
 _RELEASED_DURATION = 1
-
-# The election's own requests pass the check that they make possible.
-_electing: ContextVar[bool] = ContextVar("electing", default=False)
 
 
 class NotLeaderError(Exception):
@@ -147,16 +141,17 @@ class LeaderElector:
         """Return whether a write may be made at this moment."""
         return self._clock.monotonic() < self._valid_until
 
-    def check(self) -> None:
+    def check(self, resource: Resource) -> None:
         """Raise NotLeaderError unless a write may be made at this moment.
 
-        To be hooked before each write of the client. The election's own
-        requests pass.
+        To be the client's `before_write`. Leases pass, or there would be no
+        election.
         """
-        if not self.is_leader() and not _electing.get():
+        if resource != LEASES and not self.is_leader():
             raise NotLeaderError(
-                f"lease {self._config.namespace}/{self._config.name} is not held by"
-                f" {self.identity} any more"
+                f"{self.identity} does not hold the lease"
+                f" {self._config.namespace}/{self._config.name}: it may not write"
+                f" {resource}"
             )
 
     async def acquire(self) -> None:
@@ -178,24 +173,21 @@ class LeaderElector:
             LeadershipLostError: it was not renewed in time, or somebody else
                 holds it. From here on `is_leader` is false.
         """
-        try:
-            while True:
-                await self._clock.sleep(self._pause())
-                # The holder trusts each renewal for renew_deadline; what
-                # remains of the last one is the time for the next.
-                remaining = self._valid_until - self._clock.monotonic()
-                try:
-                    if remaining <= 0:
-                        raise TimeoutError  # noqa: TRY301 -- one way out for both
+        while True:
+            await self._clock.sleep(self._pause())
+            # The holder trusts each renewal for renew_deadline; what remains
+            # of the last one is the time for the next.
+            remaining = self._valid_until - self._clock.monotonic()
+            try:
+                if remaining > 0:
                     async with asyncio.timeout(remaining):
                         await self._renew_once()
-                except TimeoutError:
-                    raise LeadershipLostError(
-                        f"lease {self._config.name} could not be renewed within"
-                        f" {self._config.renew_deadline:g} s"
-                    ) from None
-        finally:
-            self._status.set(0)
+                        continue
+            except TimeoutError:
+                pass
+            raise self._lost(
+                f"was not renewed within {self._config.renew_deadline:g} s"
+            )
 
     async def release(self) -> None:
         """Give the lease up so that the next leader need not wait for its end.
@@ -209,8 +201,7 @@ class LeaderElector:
         for _ in range(_RELEASE_ATTEMPTS):
             try:
                 async with asyncio.timeout(self._config.request_timeout):
-                    with _exempt_from_check():
-                        await self._release_once()
+                    await self._release_once()
             except (ApiError, TimeoutError) as error:
                 _log.warning(
                     "could not release the lease",
@@ -224,8 +215,7 @@ class LeaderElector:
         """Try once to take or renew the lease; false when that did not succeed."""
         try:
             async with asyncio.timeout(self._config.request_timeout):
-                with _exempt_from_check():
-                    return await self._take_or_renew()
+                return await self._take_or_renew()
         except (ApiError, TimeoutError) as error:
             _log.warning(
                 "the lease could not be read or written",
@@ -256,10 +246,7 @@ class LeaderElector:
     async def _renew_once(self) -> None:
         while not await self._attempt():
             if self.holder != self.identity:
-                self._resign()
-                raise LeadershipLostError(
-                    f"lease {self._config.name} is held by {self.holder!r} now"
-                )
+                raise self._lost(f"is held by {self.holder!r} now")
             await self._clock.sleep(self._pause())
 
     async def _release_once(self) -> None:
@@ -304,6 +291,12 @@ class LeaderElector:
                 return expires_in
         return pause
 
+    def _lost(self, how: str) -> LeadershipLostError:
+        self._resign()
+        # There is nothing to release, and no time to lose in trying.
+        self._may_hold = False
+        return LeadershipLostError(f"lease {self._config.name} {how}")
+
     def _resign(self) -> None:
         self._valid_until = float("-inf")
         self._status.set(0)
@@ -332,12 +325,3 @@ class LeaderElector:
         spec["leaseDurationSeconds"] = self._config.lease_duration
         spec["renewTime"] = now
         return lease
-
-
-@contextlib.contextmanager
-def _exempt_from_check() -> Iterator[None]:
-    token = _electing.set(True)
-    try:
-        yield
-    finally:
-        _electing.reset(token)
