@@ -1,0 +1,130 @@
+"""A machine of the cluster: namespaces of its own, held by one process.
+
+Network, mount, PID, IPC and host name are the machine's own, so what runs on it
+collides with neither the host nor another machine, and all of it ends, with its
+mounts, links and firewall rules, when the holding process does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hack.cluster.commands import ClusterError, run, wait_until
+from hack.cluster.process import Identity, Process
+from hack.cluster.state import State
+
+# /run and /var/log are where containerd, the kubelet, CNI and xtables keep state
+# under fixed names; here each machine has its own. Mounts are shared within the
+# machine, which pods with mount propagation need, and never with the host.
+_SET_UP = """
+hostname "$1"
+mount --make-rshared /
+mount -t tmpfs -o mode=755 tmpfs /run
+mount --bind "$2" /var/log
+exec "$3" "$1"
+"""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One machine.
+
+    Attributes:
+        name: Its host name.
+        state: The cluster's state.
+    """
+
+    name: str
+    state: State
+
+    @property
+    def _holder(self) -> Process:
+        return Process(f"machine-{self.name}", self.state)
+
+    @property
+    def identity(self) -> Identity | None:
+        """The process that holds the machine, None if it does not run."""
+        return self._holder.identity
+
+    @property
+    def pid(self) -> int:
+        """The pid of the process that holds the machine.
+
+        Raises:
+            ClusterError: The machine does not run.
+        """
+        found = self.identity
+        if found is None:
+            raise ClusterError(f"the machine {self.name} does not run")
+        return found.pid
+
+    def ensure(self) -> bool:
+        """Start the machine unless it runs; whether it had to be started."""
+        if self.identity:
+            return False
+        pause = str(self.state.bin / "pause")
+        log = str(self.state.directory("machines", self.name, "log"))
+        namespaces = ("--mount", "--net", "--pid", "--uts", "--ipc")
+        holder = self._holder.start(
+            (
+                *("unshare", *namespaces, "--fork", "--mount-proc"),
+                *("--propagation", "private"),
+                *("sh", "-ec", _SET_UP, "sh", self.name, log, pause),
+            ),
+            entered=True,
+        )
+        command = f"{pause}\0{self.name}\0"
+        wait_until(
+            lambda: _command_line(holder.pid) == command,
+            timeout=10,
+            interval=0.01,
+            otherwise=lambda: str(
+                self._holder.failure(f"the machine {self.name} did not start")
+            ),
+        )
+        return True
+
+    def end(self) -> None:
+        """End the machine and, as its first process, all that runs in it."""
+        self._holder.end()
+
+    def network(self, *argv: str, stdin: str | None = None) -> str:
+        """Run a command of the host in the machine's network."""
+        return run("nsenter", "-t", str(self.pid), "--net", *argv, stdin=stdin)
+
+    def enter(self, *argv: str) -> tuple[str, ...]:
+        """The command line that runs a command inside the machine."""
+        return (
+            *("nsenter", "-t", str(self.pid)),
+            *("--mount", "--net", "--pid", "--uts", "--ipc", *argv),
+        )
+
+    def ensure_process(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+    ) -> tuple[Process, bool]:
+        """Keep a process running inside the machine.
+
+        A process that was started by another command, as after a change of
+        flags or version, is replaced.
+
+        Returns:
+            The process, and whether it had to be started.
+        """
+        process = Process(name, self.state)
+        command = self.enter(*argv)
+        if process.runs(command):
+            return process, False
+        process.end()
+        process.start(command, entered=True, env=env)
+        return process, True
+
+
+def _command_line(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:  # noqa: PTH123
+            return file.read()
+    except FileNotFoundError:
+        return ""
