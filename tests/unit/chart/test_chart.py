@@ -1,0 +1,218 @@
+"""What the chart makes of its values."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import pykaito
+from hack import paths
+
+CHART = paths.ROOT / "manifests" / "chart"
+CRDS = paths.ROOT / "manifests" / "crds"
+
+
+def named(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [obj for obj in objects if obj["kind"] == kind]
+
+
+def deployment(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = named(objects, "Deployment")
+    return found
+
+
+def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    spec: dict[str, Any] = deployment(objects)["spec"]["template"]["spec"]
+    return spec
+
+
+def operator(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    (container,) = pod(objects)["containers"]
+    found: dict[str, Any] = container
+    return found
+
+
+def test_helm_lint_finds_nothing(helm: Any) -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_chart_and_the_package_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == chart["version"] == pykaito.__version__
+
+
+def test_the_crds_are_the_generated_ones(render: Any) -> None:
+    generated = [yaml.safe_load(path.read_text()) for path in CRDS.glob("*.yaml")]
+    rendered = named(render(), "CustomResourceDefinition")
+    assert generated
+    assert {obj["metadata"]["name"]: obj["spec"] for obj in rendered} == {
+        obj["metadata"]["name"]: obj["spec"] for obj in generated
+    }
+
+
+def test_generated_crds_leave_their_metadata_to_the_chart() -> None:
+    """The chart adds labels and annotations: a second key would hide its own."""
+    for path in CRDS.glob("*.yaml"):
+        assert yaml.safe_load(path.read_text())["metadata"].keys() == {"name"}
+
+
+def test_an_uninstall_keeps_the_crds_unless_told_otherwise(render: Any) -> None:
+    policy = "helm.sh/resource-policy"
+    kept = named(render(), "CustomResourceDefinition")
+    assert {obj["metadata"]["annotations"][policy] for obj in kept} == {"keep"}
+    deleted = named(render("crds.keep=false"), "CustomResourceDefinition")
+    assert not any("annotations" in obj["metadata"] for obj in deleted)
+
+
+def test_crds_can_be_left_to_someone_else(render: Any) -> None:
+    assert not named(render("crds.enabled=false"), "CustomResourceDefinition")
+
+
+def test_the_packaged_chart_holds_the_crds(helm: Any, tmp_path: Path) -> None:
+    """They are a link in the repository."""
+    assert helm("package", str(CHART), "-d", str(tmp_path)).returncode == 0
+    (package,) = tmp_path.glob("*.tgz")
+    shown = helm("template", "pykaito", str(package)).stdout
+    assert shown.count("kind: CustomResourceDefinition\n") == len(
+        list(CRDS.glob("*.yaml"))
+    )
+
+
+def test_the_operator_gets_its_arguments(render: Any) -> None:
+    values = ("logLevel=debug", "logFormat=console", "extraArgs[0]=--one-more")
+    assert operator(render(*values))["args"] == [
+        "operator",
+        "--namespace=$(POD_NAMESPACE)",
+        "--identity=$(POD_NAME)",
+        "--metrics-port=8080",
+        "--health-port=8081",
+        "--log-level=debug",
+        "--log-format=console",
+        "--default-runtime=transformers",
+        f"--transformers-image=ghcr.io/pykaito/transformers:{pykaito.__version__}",
+        "--one-more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ((), f"ghcr.io/pykaito/operator:{pykaito.__version__}"),
+        (("image.tag=abc",), "ghcr.io/pykaito/operator:abc"),
+        (
+            ("image.repository=localhost:5000/x",),
+            f"localhost:5000/x:{pykaito.__version__}",
+        ),
+        (
+            ("image.tag=abc", f"image.digest=sha256:{'0' * 64}"),
+            f"ghcr.io/pykaito/operator@sha256:{'0' * 64}",
+        ),
+    ],
+)
+def test_an_image_is_its_digest_or_its_tag_or_the_charts_version(
+    render: Any, values: tuple[str, ...], image: str
+) -> None:
+    assert operator(render(*values))["image"] == image
+
+
+def test_the_pod_meets_the_restricted_pod_security_standard(render: Any) -> None:
+    objects = render()
+    assert pod(objects)["securityContext"]["runAsNonRoot"] is True
+    assert pod(objects)["securityContext"]["seccompProfile"] == {
+        "type": "RuntimeDefault"
+    }
+    assert operator(objects)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_selectors_select_the_pods(render: Any) -> None:
+    objects = render(
+        "replicaCount=2", "serviceMonitor.enabled=true", "networkPolicy.enabled=true"
+    )
+    labels = deployment(objects)["spec"]["template"]["metadata"]["labels"].items()
+    (service,) = named(objects, "Service")
+    (budget,) = named(objects, "PodDisruptionBudget")
+    (policy,) = named(objects, "NetworkPolicy")
+    (monitor,) = named(objects, "ServiceMonitor")
+    assert deployment(objects)["spec"]["selector"]["matchLabels"].items() <= labels
+    assert service["spec"]["selector"].items() <= labels
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels
+    monitored = monitor["spec"]["selector"]["matchLabels"].items()
+    assert monitored <= service["metadata"]["labels"].items()
+
+
+def test_a_disruption_budget_comes_with_the_second_replica(render: Any) -> None:
+    assert not named(render(), "PodDisruptionBudget")
+    assert len(named(render("replicaCount=2"), "PodDisruptionBudget")) == 1
+
+
+def test_probes_and_the_metrics_service_meet_the_operators_ports(render: Any) -> None:
+    container = operator(render())
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"metrics": 8080, "health": 8081}
+    assert container["livenessProbe"]["httpGet"] == {
+        "path": "/healthz",
+        "port": "health",
+    }
+    assert container["readinessProbe"]["httpGet"] == {
+        "path": "/readyz",
+        "port": "health",
+    }
+    (service,) = named(render(), "Service")
+    assert service["spec"]["ports"][0]["targetPort"] == "metrics"
+
+
+def test_common_labels_are_on_every_object(render: Any) -> None:
+    for obj in render("commonLabels.team=models"):
+        assert obj["metadata"]["labels"]["team"] == "models", obj["kind"]
+
+
+def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def compare(value: Any, schema: dict[str, Any], path: str) -> None:
+        if schema.get("additionalProperties") is not False:
+            return
+        known = schema["properties"].keys() - {"global", "limits", "claims"}
+        assert value.keys() == known, path
+        for key, inner in value.items():
+            compare(inner, schema["properties"][key], f"{path}.{key}")
+
+    compare(values, schema, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("replicas=2", "replicas"),
+        ("image.name=x", "name"),
+        ("logLevel=loud", "logLevel"),
+        ("image.digest=abc", "digest"),
+        ("runtimes.default=magic", "default"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(helm: Any, value: str, named: str) -> None:
+    done = helm("template", str(CHART), "--set", value)
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
+def test_the_notes_show_a_workspace_that_can_be_pasted(helm: Any) -> None:
+    done = helm(
+        *("install", "pykaito", str(CHART)),
+        *("--dry-run=client", "--set", "crds.enabled=false"),
+    )
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:")[2]
+    document = notes.partition("<<EOF\n")[2].partition("EOF")[0]
+    workspace = yaml.safe_load(document)
+    assert workspace["kind"] == "Workspace"
+    assert workspace["resource"]["preferredNodes"] == ["NODE"]

@@ -1,0 +1,62 @@
+"""The operator's rights: exactly what it uses, and nothing else."""
+
+from typing import Any
+
+READ = {"get", "list", "watch"}
+
+CLUSTER = {
+    ("kaito.sh", "workspaces"): READ | {"patch"},
+    ("kaito.sh", "workspaces/status"): {"get", "patch"},
+    ("kaito.sh", "workspaces/finalizers"): {"update"},
+    ("kaito.sh", "machines"): READ | {"create", "patch", "delete"},
+    ("kaito.sh", "machines/status"): {"get", "patch"},
+    ("", "nodes"): READ,
+    ("", "pods"): READ,
+    ("", "services"): READ | {"create", "patch"},
+    ("apps", "deployments"): READ | {"create", "patch"},
+    ("events.k8s.io", "events"): {"create", "patch"},
+}
+NAMESPACED = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
+
+
+def granted(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = (obj for obj in objects if obj["kind"] == kind)
+    return found
+
+
+def test_the_operator_may_do_what_it_does_and_no_more(render: Any) -> None:
+    assert granted(only(render(), "ClusterRole")) == CLUSTER
+    assert granted(only(render(), "Role")) == NAMESPACED
+
+
+def test_the_lease_is_a_right_in_the_releases_namespace_alone(render: Any) -> None:
+    assert only(render(), "Role")["metadata"]["namespace"] == "pykaito-system"
+
+
+def test_the_rights_go_to_the_account_of_the_pod(render: Any) -> None:
+    objects = render("serviceAccount.name=gpu-operator")
+    account = only(objects, "ServiceAccount")["metadata"]
+    pod = only(objects, "Deployment")["spec"]["template"]["spec"]
+    assert account["name"] == pod["serviceAccountName"] == "gpu-operator"
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        assert only(objects, kind)["subjects"] == [
+            {
+                "kind": "ServiceAccount",
+                "name": "gpu-operator",
+                "namespace": "pykaito-system",
+            }
+        ]
+
+
+def test_without_rbac_no_right_is_granted(render: Any) -> None:
+    kinds = {obj["kind"] for obj in render("rbac.create=false")}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
