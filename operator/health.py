@@ -78,8 +78,8 @@ class HealthServer:
 
     async def start(self) -> None:
         """Bind and serve."""
-        self._heartbeat = asyncio.create_task(self._lag.run(), name="heartbeat")
         await self._listener.start()
+        self._heartbeat = asyncio.create_task(self._lag.run(), name="heartbeat")
 
     async def stop(self) -> None:
         """Close the port."""

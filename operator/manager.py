@@ -145,13 +145,14 @@ class Manager:
         async with contextlib.AsyncExitStack() as stack:
             guards = Guards(stop)
             stack.push_async_callback(guards.close)
+            if self._elector is not None:
+                self._client.before_write = self._elector.check
             await self._start(self._services, stack)
             cache = guards.run(self._cache.run(), "cache")
             stack.push_async_callback(cancel, cache)
             if not await guards.until(self._cache.wait_synced(self._sync_timeout)):
                 return
             if self._elector is not None:
-                self._client.before_write = self._elector.check
                 stack.push_async_callback(self._elector.release)
                 if not await guards.until(self._elector.acquire()):
                     return
