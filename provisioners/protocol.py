@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from pykaito.operator.informer import Cache, Informer
-
 from pykaito.api.v1alpha1.machine import Machine
+from pykaito.operator.cache import Cache
 from pykaito.operator.client import Client
+from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object
 
 

@@ -15,8 +15,10 @@ import structlog
 
 from pykaito.operator.client import Client
 from pykaito.operator.errors import ApplyConflictError, FieldConflict
-from pykaito.operator.objects import Object, Resource
+from pykaito.operator.informer import Informer
+from pykaito.operator.objects import Key, Object, key, name
 from pykaito.reconcilers.field_path import without_field
+from pykaito.reconcilers.writes import Note
 
 #: Conflicts are reported all at once, so a second round is already unusual.
 MAX_ROUNDS = 4
@@ -49,22 +51,21 @@ class Applier:
     request. That memory is an optimisation: losing it costs one apply.
     """
 
-    def __init__(self, client: Client, field_manager: str) -> None:
+    def __init__(self, client: Client, field_manager: str, informer: Informer) -> None:
         self._client = client
         self._field_manager = field_manager
-        self._memos: dict[tuple[Resource, str, str], _Memo] = {}
+        self._informer = informer
+        self._memos: dict[Key, _Memo] = {}
 
-    async def apply(
-        self, resource: Resource, wanted: Mapping[str, Any], live: Object | None
-    ) -> Applied:
-        """Apply the object unless ``live``, from the cache, shows no need to.
+    async def apply(self, wanted: Mapping[str, Any], note: Note) -> Applied:
+        """Apply the object unless the cache shows no need to.
 
         Raises:
             ApiError: the API server refused the object for another reason than
                 a field that someone else owns.
         """
-        metadata = wanted["metadata"]
-        memo_key = (resource, metadata.get("namespace", ""), metadata["name"])
+        memo_key = key(wanted)
+        live = self._informer.store.get(memo_key)
         digest = hashlib.sha256(
             orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)
         ).digest()
@@ -76,7 +77,8 @@ class Applier:
             and (memo.uid, memo.version) == (live["metadata"]["uid"], version(live))
         ):
             return Applied(live, memo.left_to_others)
-        obj, left = await self._apply_uncontested(resource, wanted)
+        obj, left = await self._apply_uncontested(wanted)
+        note(self._informer, obj)
         uid = obj["metadata"]["uid"]
         self._memos[memo_key] = _Memo(digest, uid, version(obj), left)
         return Applied(
@@ -85,18 +87,20 @@ class Applier:
             newly_left=bool(left) and (memo is None or memo.left_to_others != left),
         )
 
-    def forget(self, resource: Resource, namespace: str, name: str) -> None:
+    def forget(self, child: Key) -> None:
         """Drop what is remembered of a child that is gone."""
-        self._memos.pop((resource, namespace, name), None)
+        self._memos.pop(child, None)
 
     async def _apply_uncontested(
-        self, resource: Resource, wanted: Mapping[str, Any]
+        self, wanted: Mapping[str, Any]
     ) -> tuple[Object, tuple[FieldConflict, ...]]:
         left: tuple[FieldConflict, ...] = ()
         for _ in range(MAX_ROUNDS):
             try:
                 obj = await self._client.apply(
-                    resource, wanted, field_manager=self._field_manager
+                    self._informer.resource,
+                    wanted,
+                    field_manager=self._field_manager,
                 )
             except ApplyConflictError as error:
                 for conflict in error.conflicts:
@@ -110,7 +114,7 @@ class Applier:
             else:
                 return obj, left
         raise RuntimeError(
-            f"{resource.kind} {wanted['metadata']['name']}: fields changed hands "
+            f"{self._informer.resource.kind} {name(wanted)}: fields changed hands "
             f"{MAX_ROUNDS} times while it was applied"
         )
 

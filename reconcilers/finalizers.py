@@ -1,11 +1,13 @@
 """Adding and removing finalizers without touching those of others."""
 
 from pykaito.operator.client import Client
-from pykaito.operator.objects import Object, Resource
+from pykaito.operator.informer import Informer
+from pykaito.operator.objects import Object
+from pykaito.reconcilers.writes import Note
 
 
 async def add_finalizer(
-    client: Client, resource: Resource, live: Object, finalizer: str
+    client: Client, informer: Informer, live: Object, finalizer: str, note: Note
 ) -> Object:
     """Add the finalizer unless it is there; return the object as it then is.
 
@@ -15,11 +17,11 @@ async def add_finalizer(
     found = list(live["metadata"].get("finalizers") or ())
     if finalizer in found:
         return live
-    return await _patch(client, resource, live, [*found, finalizer])
+    return await _patch(client, informer, live, [*found, finalizer], note)
 
 
 async def remove_finalizer(
-    client: Client, resource: Resource, live: Object, finalizer: str
+    client: Client, informer: Informer, live: Object, finalizer: str, note: Note
 ) -> None:
     """Remove the finalizer if it is there.
 
@@ -28,17 +30,22 @@ async def remove_finalizer(
     """
     found = list(live["metadata"].get("finalizers") or ())
     if finalizer in found:
-        await _patch(client, resource, live, [f for f in found if f != finalizer])
+        others = [f for f in found if f != finalizer]
+        await _patch(client, informer, live, others, note)
 
 
 async def _patch(
-    client: Client, resource: Resource, live: Object, finalizers: list[str]
+    client: Client,
+    informer: Informer,
+    live: Object,
+    finalizers: list[str],
+    note: Note,
 ) -> Object:
     # A merge patch replaces the whole list, so the resourceVersion makes it
     # fail rather than drop a finalizer that someone added meanwhile.
     metadata = live["metadata"]
-    return await client.patch(
-        resource,
+    written = await client.patch(
+        informer.resource,
         metadata["name"],
         {
             "metadata": {
@@ -48,3 +55,5 @@ async def _patch(
         },
         namespace=metadata.get("namespace", ""),
     )
+    note(informer, written)
+    return written

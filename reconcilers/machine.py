@@ -1,8 +1,7 @@
 """Drives a Machine's provisioner and writes what it sees into the status."""
 
 from collections.abc import Mapping
-
-from pykaito.operator.informer import Informer
+from functools import partial
 
 from pykaito.api.conditions import MachineCondition
 from pykaito.api.labels import MACHINE_FINALIZER
@@ -11,6 +10,8 @@ from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
 from pykaito.operator.events import EventRecorder
+from pykaito.operator.expectations import WrittenVersions
+from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object
 from pykaito.operator.reconcile import Request
 from pykaito.provisioners.protocol import (
@@ -21,8 +22,8 @@ from pykaito.provisioners.protocol import (
 )
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.finalizers import remove_finalizer
-from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
+from pykaito.reconcilers.writes import Note
 
 FIELD_MANAGER = "pykaito-machine"
 
@@ -46,29 +47,34 @@ class MachineReconciler:
         provisioners: Mapping[str, Provisioner],
         events: EventRecorder,
         clock: Clock,
+        written: WrittenVersions[Request],
     ) -> None:
         self._client = client
         self._machines = machines
         self._provisioners = provisioners
         self._events = events
         self._clock = clock
+        self._written = written
 
     async def reconcile(self, request: Request) -> None:
         """Move the node one step and report; watches bring the next step."""
         live = self._machines.store.get(Key(request.namespace, request.name))
         if live is None:
             return
+        note = partial(self._written.note, request)
         machine = parse(Machine, live)
         provisioner = self._provisioners.get(machine.spec.provisioner)
         if provisioner is None:
-            await self._write(live, self._unknown(machine))
+            await self._write(live, self._unknown(machine), note)
             return
         if live["metadata"].get("deletionTimestamp"):
             if await provisioner.release(machine):
-                await remove_finalizer(self._client, MACHINES, live, MACHINE_FINALIZER)
+                await remove_finalizer(
+                    self._client, self._machines, live, MACHINE_FINALIZER, note
+                )
             return
         await provisioner.launch(machine)
-        await self._write(live, await provisioner.observe(machine))
+        await self._write(live, await provisioner.observe(machine), note)
 
     def _unknown(self, machine: Machine) -> Observation:
         check = Check(
@@ -79,7 +85,7 @@ class MachineReconciler:
         )
         return Observation(check, check, check)
 
-    async def _write(self, live: Object, seen: Observation) -> None:
+    async def _write(self, live: Object, seen: Observation, note: Note) -> None:
         conditions = merge(
             (live.get("status") or {}).get("conditions", ()),
             conditions_of(seen),
@@ -98,11 +104,12 @@ class MachineReconciler:
             status["providerID"] = seen.provider_id
         await write_status(
             self._client,
-            MACHINES,
+            self._machines,
             live,
             status,
             owned_conditions=CONDITIONS,
             field_manager=FIELD_MANAGER,
+            note=note,
         )
         for condition in turned:
             if condition["type"] != MachineCondition.READY:

@@ -9,27 +9,31 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pykaito.operator.client import Client
-from pykaito.operator.objects import Object, Resource
+from pykaito.operator.informer import Informer
+from pykaito.operator.objects import Object
+from pykaito.reconcilers.writes import Note
 
 
 async def write_status(
     client: Client,
-    resource: Resource,
+    informer: Informer,
     live: Object,
     status: Mapping[str, Any],
     *,
     owned_conditions: Collection[str],
     field_manager: str,
+    note: Note,
 ) -> bool:
     """Apply ``status`` unless ``live`` already reads so; say if it was applied.
 
     Args:
         client: the API server.
-        resource: the kind of ``live``.
+        informer: where ``live`` was read.
         live: the object as cached.
         status: the fields of this writer, ``conditions`` among them.
         owned_conditions: every condition type that this writer may set.
         field_manager: this writer's name.
+        note: is told of the object as written.
 
     Raises:
         NotFoundError: the object is gone.
@@ -37,11 +41,11 @@ async def write_status(
     """
     if reads(live.get("status") or {}, status, owned_conditions):
         return False
-    metadata = live["metadata"]
+    metadata, resource = live["metadata"], informer.resource
     identity = {"name": metadata["name"], "uid": metadata["uid"]}
     if resource.namespaced:
         identity["namespace"] = metadata["namespace"]
-    await client.apply(
+    written = await client.apply(
         resource,
         {
             "apiVersion": resource.api_version,
@@ -53,6 +57,7 @@ async def write_status(
         subresource="status",
         force=True,
     )
+    note(informer, written)
     return True
 
 

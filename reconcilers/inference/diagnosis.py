@@ -137,13 +137,13 @@ def _evicted(pod: str, message: str) -> Diagnosis:
 
 def _progress(pod: str, status: Mapping[str, Any]) -> str:
     for container in status.get("initContainerStatuses", ()):
-        if container.get("state", {}).get("terminated"):
+        if "terminated" in container.get("state", {}):
             continue
-        if container.get("state", {}).get("running"):
+        if "running" in container.get("state", {}):
             return f"pod {pod} is fetching {container['name']}"
         return f"pod {pod} is pulling the image of {container['name']}"
     containers: Iterable[Mapping[str, Any]] = status.get("containerStatuses", ())
-    if any(c.get("state", {}).get("running") for c in containers):
+    if any("running" in c.get("state", {}) for c in containers):
         return f"pod {pod} is loading the model"
     return f"pod {pod} is pulling its image"
 

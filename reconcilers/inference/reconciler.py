@@ -2,26 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from pykaito.operator.informer import Informer
-from pykaito.operator.store import OWNER_UID
+from functools import partial
 
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
+from pykaito.api.labels import WORKSPACE
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
 from pykaito.operator.errors import FieldConflict
 from pykaito.operator.events import EventRecorder
-from pykaito.operator.objects import DEPLOYMENTS, SERVICES, Key, Object, key, labels
+from pykaito.operator.expectations import WrittenVersions
+from pykaito.operator.informer import Informer
+from pykaito.operator.objects import Key, Object, key, labels, name
 from pykaito.operator.reconcile import Request
+from pykaito.operator.store import OWNER_UID
 from pykaito.reconcilers.apply import Applier
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import diagnose
-from pykaito.reconcilers.resources import WORKSPACES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace.status import is_ready
+from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Plan, PlanError, plan
 
 FIELD_MANAGER = "pykaito-inference"
@@ -51,6 +53,7 @@ class InferenceReconciler:
         informers: Informers,
         events: EventRecorder,
         clock: Clock,
+        written: WrittenVersions[Request],
         *,
         transformers_image: str,
     ) -> None:
@@ -58,6 +61,7 @@ class InferenceReconciler:
         self._informers = informers
         self._events = events
         self._clock = clock
+        self._written = written
         self._image = transformers_image
         self._services = Applier(client, FIELD_MANAGER, informers.services)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
@@ -68,13 +72,14 @@ class InferenceReconciler:
         live = self._informers.workspaces.store.get(where)
         if live is None or live["metadata"].get("deletionTimestamp"):
             return
+        note = partial(self._written.note, request)
         workspace = parse(Workspace, live)
         if workspace.inference is None:
             return
         try:
             planned = plan(workspace)
         except PlanError as error:
-            await self._write(live, _failed(str(error), error.reason))
+            await self._write(live, _failed(str(error), error.reason), note)
             return
         nodes = self._ready_nodes(live)
         deployed = self._informers.deployments.store.get(where)
@@ -82,11 +87,11 @@ class InferenceReconciler:
             await self._write(
                 live,
                 _pending(f"waiting for nodes: {len(nodes)} of {planned.nodes} ready"),
+                note,
             )
             return
-        await self._write(
-            live, await self._serve(live, workspace, planned, nodes, deployed)
-        )
+        condition = await self._serve(live, workspace, planned, nodes, note)
+        await self._write(live, condition, note)
 
     def _ready_nodes(self, live: Object) -> list[str]:
         machines = self._informers.machines.store.by_index(
@@ -104,28 +109,23 @@ class InferenceReconciler:
         workspace: Workspace,
         planned: Plan,
         nodes: Sequence[str],
-        deployed: Object | None,
+        note: Note,
     ) -> Condition:
-        where = key(live)
-        service = await self._services.apply(
-            SERVICES,
-            manifests.service(workspace, live),
-            self._informers.services.store.get(where),
-        )
+        service = await self._services.apply(manifests.service(workspace, live), note)
+        deployed = self._informers.deployments.store.get(key(live))
         if deployed is not None and len(nodes) < planned.nodes:
             # A node is away. The pods that are left go on serving where they
             # are; new ones are not bound to fewer nodes for a while.
             nodes = manifests.bound_nodes(deployed)
         applied = await self._deployments.apply(
-            DEPLOYMENTS,
             manifests.deployment(
                 workspace, live, planned, nodes=nodes, runtime_image=self._image
             ),
-            deployed,
+            note,
         )
         if deployed is None:
             self._events.normal(
-                live, "WorkloadCreated", f"Deployment {where.name} applied"
+                live, "WorkloadCreated", f"Deployment {name(live)} applied"
             )
         theirs = (*service.left_to_others, *applied.left_to_others)
         if service.newly_left or applied.newly_left:
@@ -152,18 +152,17 @@ class InferenceReconciler:
                 InferenceReason.SUCCESS,
                 f"{wanted} of {wanted} replicas serve{note}",
             )
-        name = live["metadata"]["name"]
         pods = [
             pod
             for pod in self._informers.pods.store.list(live["metadata"]["namespace"])
-            if labels(pod).get(manifests.labels.WORKSPACE) == name
+            if labels(pod).get(WORKSPACE) == name(live)
         ]
         found = diagnose(pods)
         if found.progressing:
             return _pending(found.message + note)
         return _failed(found.message + note, found.reason)
 
-    async def _write(self, live: Object, condition: Condition) -> None:
+    async def _write(self, live: Object, condition: Condition, note: Note) -> None:
         written = (live.get("status") or {}).get("conditions", ())
         conditions = merge(
             written,
@@ -173,11 +172,12 @@ class InferenceReconciler:
         )
         await write_status(
             self._client,
-            WORKSPACES,
+            self._informers.workspaces,
             live,
             {"conditions": conditions},
             owned_conditions=CONDITIONS,
             field_manager=FIELD_MANAGER,
+            note=note,
         )
         for turned in changed(written, conditions):
             ready = turned["status"] == "True"

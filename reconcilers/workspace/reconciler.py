@@ -1,11 +1,10 @@
 """Turns a Workspace into Machines and folds what happens into its status."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
-from pykaito.operator.informer import Informer
-from pykaito.operator.store import OWNER_UID
 
 from pykaito.api import labels
 from pykaito.api.conditions import WorkspaceCondition
@@ -15,16 +14,20 @@ from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
 from pykaito.operator.errors import NotFoundError
 from pykaito.operator.events import EventRecorder
+from pykaito.operator.expectations import WrittenVersions
+from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, controller_reference, name, uid
 from pykaito.operator.reconcile import Request
+from pykaito.operator.store import OWNER_UID
 from pykaito.provisioners import preferred_nodes
 from pykaito.reconcilers.apply import Applier
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
-from pykaito.reconcilers.resources import MACHINES, WORKSPACES
+from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace import status
 from pykaito.reconcilers.workspace.nodes import machine_name, select_nodes
+from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Plan, PlanError, plan
 
 FIELD_MANAGER = "pykaito-workspace"
@@ -45,6 +48,7 @@ class WorkspaceReconciler:
         nodes: Informer,
         events: EventRecorder,
         clock: Clock,
+        written: WrittenVersions[Request],
     ) -> None:
         self._client = client
         self._workspaces = workspaces
@@ -52,6 +56,7 @@ class WorkspaceReconciler:
         self._nodes = nodes
         self._events = events
         self._clock = clock
+        self._written = written
         self._applier = Applier(client, FIELD_MANAGER, machines)
 
     async def reconcile(self, request: Request) -> None:
@@ -59,22 +64,25 @@ class WorkspaceReconciler:
         live = self._workspaces.store.get(Key(request.namespace, request.name))
         if live is None:
             return
+        note = partial(self._written.note, request)
         if live["metadata"].get("deletionTimestamp"):
-            await self._finish(live)
+            await self._finish(live, note)
             return
         live = await add_finalizer(
-            self._client, WORKSPACES, live, labels.WORKSPACE_FINALIZER
+            self._client, self._workspaces, live, labels.WORKSPACE_FINALIZER, note
         )
         workspace = parse(Workspace, live)
         try:
             planned = plan(workspace)
         except PlanError as error:
             tuning = workspace.tuning is not None
-            await self._write(live, status.stalled(error, tuning=tuning), {})
+            await self._write(live, status.stalled(error, tuning=tuning), {}, note)
             return
-        await self._serve(live, workspace, planned)
+        await self._serve(live, workspace, planned, note)
 
-    async def _serve(self, live: Object, workspace: Workspace, planned: Plan) -> None:
+    async def _serve(
+        self, live: Object, workspace: Workspace, planned: Plan, note: Note
+    ) -> None:
         owned = self._owned_machines(live)
         selection = select_nodes(
             workspace,
@@ -87,7 +95,7 @@ class WorkspaceReconciler:
         for node in selection.nodes:
             wanted = machine_object(live, workspace, planned, node)
             current = by_name.pop(wanted["metadata"]["name"], None)
-            applied = await self._applier.apply(MACHINES, wanted, current)
+            applied = await self._applier.apply(wanted, note)
             if current is None:
                 self._events.normal(live, "MachineCreated", f"node {node!r} chosen")
             machines.append(current if current is not None else applied.obj)
@@ -108,14 +116,14 @@ class WorkspaceReconciler:
             ),
             "url": f"http://{name(live)}.{live['metadata']['namespace']}.svc",
         }
-        await self._write(live, progress, details)
+        await self._write(live, progress, details, note)
 
-    async def _finish(self, live: Object) -> None:
+    async def _finish(self, live: Object, note: Note) -> None:
         """Release every Machine, then let the Workspace go."""
         owned = self._owned_machines(live)
         if not owned:
             await remove_finalizer(
-                self._client, WORKSPACES, live, labels.WORKSPACE_FINALIZER
+                self._client, self._workspaces, live, labels.WORKSPACE_FINALIZER, note
             )
             return
         for machine in owned:
@@ -124,7 +132,7 @@ class WorkspaceReconciler:
             (live.get("status") or {}).get("state") or "Pending",
             (status.deleting([name(machine) for machine in owned]),),
         )
-        await self._write(live, progress, {})
+        await self._write(live, progress, {}, note)
 
     def _owned_machines(self, live: Object) -> Sequence[Object]:
         return sorted(self._machines.store.by_index(OWNER_UID, uid(live)), key=name)
@@ -151,7 +159,11 @@ class WorkspaceReconciler:
         return None
 
     async def _write(
-        self, live: Object, progress: status.Progress, details: dict[str, Any]
+        self,
+        live: Object,
+        progress: status.Progress,
+        details: dict[str, Any],
+        note: Note,
     ) -> None:
         written = (live.get("status") or {}).get("conditions", ())
         conditions = merge(
@@ -162,7 +174,7 @@ class WorkspaceReconciler:
         )
         await write_status(
             self._client,
-            WORKSPACES,
+            self._workspaces,
             live,
             {
                 **details,
@@ -172,6 +184,7 @@ class WorkspaceReconciler:
             },
             owned_conditions=status.CONDITIONS,
             field_manager=FIELD_MANAGER,
+            note=note,
         )
         turned = {c["type"]: c for c in changed(written, conditions)}
         if stalled := turned.get(WorkspaceCondition.STALLED):

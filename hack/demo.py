@@ -1,0 +1,243 @@
+"""`make demo`: from nothing to a model that answers, with what happens shown."""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import yaml
+
+from hack import paths
+from hack.cluster import local
+from hack.cluster.commands import ClusterError
+from hack.cluster.progress import step
+from hack.cluster.state import LOCAL
+from hack.images.registry import local as local_registry
+from hack.images.registry import push
+from hack.images.weights import pack_weights
+from hack.install import NAMESPACE, install, push_images
+from hack.models.model import ensure_model
+
+NAME = "workspace-phi-3-5-mini"
+MODEL = "phi-3.5-mini-instruct"
+READY_SECONDS = 300
+QUESTION = "What is Kubernetes?"
+
+
+def main() -> int:
+    """Run the demo; return the exit status."""
+    started = time.monotonic()
+    try:
+        run()
+    except (ClusterError, FileNotFoundError) as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+        return 1
+    print(f"\nThe demo took {time.monotonic() - started:.0f} s. What to try next:\n")
+    print(next_steps())
+    return 0
+
+
+def run() -> None:
+    """Bring everything up and talk to the model."""
+    headline("A cluster")
+    local.up(LOCAL)
+    kubeconfig = LOCAL.kubeconfig
+    headline("Images")
+    images = push_images()
+    weights = push_weights()
+    headline("The operator")
+    install(kubeconfig, images)
+    headline("A Workspace")
+    node = gpu_node(kubeconfig)
+    manifest = paths.CLUSTER / "demo.yaml"
+    manifest.write_text(workspace(node, weights))
+    show(f"kubectl label node {node} apps=phi-3-5 --overwrite")
+    kubectl(kubeconfig, "label", "node", node, "apps=phi-3-5", "--overwrite")
+    show(f"kubectl apply -f {manifest.relative_to(paths.ROOT)}")
+    print(indent(manifest.read_text()))
+    kubectl(kubeconfig, "apply", "-f", str(manifest))
+    watch_table(kubeconfig)
+    headline("The model answers")
+    with port_forward(kubeconfig) as url:
+        talk(url)
+
+
+def push_weights() -> str:
+    """Make a small model of Phi-3's architecture, and an image of its weights."""
+    folder = paths.CACHE / "models" / "phi3"
+    with step("a small random model of Phi-3's architecture"):
+        ensure_model(folder, "phi3")
+    registry = local_registry()
+    built = pack_weights(folder, "phi-3")
+    push(built, registry)
+    return registry.reference(built)
+
+
+def workspace(node: str, weights: str) -> str:
+    """Return the quick start's Workspace on a prepared node with a private image."""
+    return yaml.safe_dump(
+        {
+            "apiVersion": "kaito.sh/v1alpha1",
+            "kind": "Workspace",
+            "metadata": {"name": NAME},
+            "resource": {
+                "instanceType": "Standard_NC24ads_A100_v4",
+                "labelSelector": {"matchLabels": {"apps": "phi-3-5"}},
+                "preferredNodes": [node],
+            },
+            "inference": {
+                "preset": {
+                    "name": MODEL,
+                    "accessMode": "private",
+                    "presetOptions": {"image": weights},
+                }
+            },
+        },
+        sort_keys=False,
+    )
+
+
+def gpu_node(kubeconfig: Path) -> str:
+    """Return the first node that offers GPUs.
+
+    Raises:
+        ClusterError: none does.
+    """
+    nodes = json.loads(kubectl(kubeconfig, "get", "nodes", "-o", "json"))["items"]
+    for node in nodes:
+        if int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)):
+            return str(node["metadata"]["name"])
+    raise ClusterError(
+        "no node has nvidia.com/gpu allocatable; `kubectl describe nodes` shows what "
+        "they have"
+    )
+
+
+def watch_table(kubeconfig: Path) -> None:
+    """Print the Workspace's row whenever it changes, until it serves.
+
+    Raises:
+        ClusterError: it does not serve in time; says why, in its own words.
+    """
+    show(f"kubectl get workspace {NAME} --watch")
+    command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), "get", "workspace"]
+    command += [NAME, "--watch", f"--request-timeout={READY_SECONDS}s"]
+    last = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            row = line.rsplit(maxsplit=1)[0]
+            if row != last:
+                print(indent(line.rstrip()), flush=True)
+            last = row
+            # INSTANCE, then RESOURCEREADY, INFERENCEREADY, WORKSPACESUCCEEDED.
+            if line.split()[2:5] == ["True", "True", "True"]:
+                process.terminate()
+                return
+    conditions = kubectl(
+        kubeconfig,
+        *("get", "workspace", NAME, "-o"),
+        'jsonpath={range .status.conditions[?(@.status=="False")]}{.type}: '
+        "{.reason}: {.message}{'\\n'}{end}",
+    )
+    raise ClusterError(
+        f"the Workspace does not serve after {READY_SECONDS} s:\n{indent(conditions)}\n"
+        f"see: kubectl describe workspace {NAME}"
+    )
+
+
+@contextlib.contextmanager
+def port_forward(kubeconfig: Path) -> Iterator[str]:
+    """Make the model's Service reachable from here; yield its address."""
+    command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), "port-forward"]
+    command += [f"service/{NAME}", ":80"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            found = re.search(r"127\.0\.0\.1:(\d+)", line)
+            if found is None:
+                raise ClusterError(f"kubectl port-forward: {line or 'no answer'}")
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
+            process.terminate()
+
+
+def talk(url: str) -> None:
+    """Ask the model through each of its interfaces and print the answers."""
+    show("curl http://$SERVICE/v1/models")
+    models = httpx.get(f"{url}/v1/models", timeout=30).raise_for_status()
+    print(indent(json.dumps(models.json(), indent=2)))
+    show(f"client.chat.completions.create(model={MODEL!r}, …)   # openai, Python")
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
+    answer = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": QUESTION}],
+        max_tokens=16,
+        temperature=0,
+    )
+    print(indent(repr(answer.choices[0].message.content)))
+    command = ["curl", "-sS", "--fail-with-body", "--max-time", "120", "-X", "POST"]
+    command += ["-H", "Content-Type: application/json", "-d"]
+    command += [json.dumps({"prompt": QUESTION}), f"{url}/chat"]
+    show(f'curl -X POST -d \'{{"prompt": "{QUESTION}"}}\' http://$SERVICE/chat')
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"curl /chat: {done.stdout}{done.stderr}")
+    print(indent(done.stdout))
+    print("  (The weights are random: what matters is that it answers.)")
+
+
+def next_steps() -> str:
+    """Say what a newcomer may do with the cluster that is up now."""
+    return f"""  export KUBECONFIG={paths.KUBECONFIG.relative_to(paths.ROOT)}
+  export PATH={paths.CLUSTER.relative_to(paths.ROOT)}/bin:$PATH
+  kubectl describe workspace {NAME}
+  kubectl get machines,deployments,pods,services
+  kubectl logs -n {NAMESPACE} deployment/pykaito
+  kubectl label node {gpu_label()}      # take the label away, then describe again
+  make test                             # every check
+  make cluster-down                     # remove every trace"""
+
+
+def gpu_label() -> str:
+    """Return the arguments that take the demo's label off its node."""
+    return f"{gpu_node(LOCAL.kubeconfig)} apps-"
+
+
+def kubectl(kubeconfig: Path, *args: str) -> str:
+    """Run kubectl and return what it printed.
+
+    Raises:
+        ClusterError: kubectl failed; the message is its own.
+    """
+    command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), *args]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode:
+        raise ClusterError(f"kubectl {' '.join(args[:2])}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def headline(text: str) -> None:
+    """Print the title of what comes next."""
+    print(f"\n{text}", flush=True)
+
+
+def show(command: str) -> None:
+    """Print a command as a person would type it."""
+    print(f"  $ {command}", flush=True)
+
+
+def indent(text: str) -> str:
+    """Indent each line by two."""
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

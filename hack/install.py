@@ -1,0 +1,75 @@
+"""Install the operator of this checkout into the cluster, with its Helm chart."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from hack import paths
+from hack.cluster.commands import ClusterError
+from hack.cluster.progress import step
+from hack.images.catalogue import OPERATOR, TRANSFORMERS, build
+from hack.images.registry import Registry, local, push
+
+NAMESPACE = "pykaito-system"
+RELEASE = "pykaito"
+CHART = paths.ROOT / "manifests" / "chart"
+TIMEOUT_SECONDS = 180
+
+
+def push_images(registry: Registry | None = None) -> dict[str, str]:
+    """Build what changed, push it, and return each image's reference by name."""
+    registry = registry or local()
+    references = {}
+    for image in (OPERATOR, TRANSFORMERS):
+        built = build(image)
+        push(built, registry)
+        references[image.name] = registry.reference(built)
+    return references
+
+
+def values(images: dict[str, str]) -> dict[str, object]:
+    """Return the chart's values for these images."""
+    operator, _, tag = images["operator"].rpartition(":")
+    runtime, _, runtime_tag = images["transformers"].rpartition(":")
+    return {
+        "image": {"repository": operator, "tag": tag},
+        "runtimes": {
+            "transformers": {"image": {"repository": runtime, "tag": runtime_tag}}
+        },
+    }
+
+
+def helm(kubeconfig: Path, *args: str, stdin: str | None = None) -> str:
+    """Run helm and return what it printed.
+
+    Raises:
+        ClusterError: helm failed; the message is its own.
+    """
+    command = [paths.tool("helm"), "--kubeconfig", str(kubeconfig), *args]
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS + 60,
+        check=False,
+    )
+    if done.returncode:
+        raise ClusterError(f"helm {args[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def install(kubeconfig: Path, images: dict[str, str]) -> None:
+    """Install or upgrade the release and wait until the operator is ready.
+
+    Raises:
+        ClusterError: it did not become ready in time; the message is helm's.
+    """
+    with step("helm install"):
+        helm(
+            kubeconfig,
+            *("upgrade", "--install", RELEASE, str(CHART)),
+            *("--namespace", NAMESPACE, "--create-namespace"),
+            *("--values", "-", "--wait", "--timeout", f"{TIMEOUT_SECONDS}s"),
+            stdin=json.dumps(values(images)),
+        )

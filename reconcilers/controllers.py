@@ -1,0 +1,116 @@
+"""Which changes wake which reconciler."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pykaito.api import labels
+from pykaito.operator.cache import Cache
+from pykaito.operator.client import Client
+from pykaito.operator.clock import Clock
+from pykaito.operator.controller import Controller
+from pykaito.operator.events import EventRecorder
+from pykaito.operator.expectations import WrittenVersions
+from pykaito.operator.objects import (
+    DEPLOYMENTS,
+    NODES,
+    PODS,
+    SERVICES,
+    Key,
+    Object,
+    key,
+    name,
+    namespace,
+)
+from pykaito.operator.objects import labels as labels_of
+from pykaito.operator.reconcile import Request
+from pykaito.provisioners.protocol import Context
+from pykaito.provisioners.registry import load_provisioners
+from pykaito.reconcilers.inference.reconciler import InferenceReconciler, Informers
+from pykaito.reconcilers.machine import MachineReconciler
+from pykaito.reconcilers.resources import MACHINES, WORKSPACES
+from pykaito.reconcilers.workspace.reconciler import WorkspaceReconciler
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator is told from outside."""
+
+    #: Image of the transformers runtime.
+    transformers_image: str
+
+
+def controllers(
+    client: Client,
+    cache: Cache,
+    events: EventRecorder,
+    clock: Clock,
+    written: WrittenVersions[Request],
+    settings: Settings,
+) -> Sequence[Controller]:
+    """Build every controller on one cache."""
+    workspaces = cache.informer(WORKSPACES)
+    machines = cache.informer(MACHINES)
+    nodes = cache.informer(NODES)
+    deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
+    services = cache.informer(SERVICES, label_selector=labels.WORKSPACE)
+    pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
+    provisioners = load_provisioners(Context(client, cache, machines))
+
+    def workspaces_that_may_use(node: Object) -> Iterable[Key]:
+        return [
+            key(workspace)
+            for workspace in workspaces.store.list()
+            if may_use(workspace, node)
+        ]
+
+    return (
+        Controller(
+            WorkspaceReconciler(
+                client, workspaces, machines, nodes, events, clock, written
+            ),
+            for_=workspaces,
+            owns=[machines],
+            watches=[(nodes, workspaces_that_may_use)],
+        ),
+        Controller(
+            MachineReconciler(client, machines, provisioners, events, clock, written),
+            for_=machines,
+            watches=[
+                (watch.informer, watch.machines)
+                for provisioner in provisioners.values()
+                for watch in provisioner.watches
+            ],
+        ),
+        Controller(
+            InferenceReconciler(
+                client,
+                Informers(workspaces, machines, deployments, services, pods),
+                events,
+                clock,
+                written,
+                transformers_image=settings.transformers_image,
+            ),
+            for_=workspaces,
+            owns=[machines, deployments, services],
+            watches=[(pods, workspace_of_pod)],
+        ),
+    )
+
+
+def workspace_of_pod(pod: Object) -> Iterable[Key]:
+    """Return the Workspace that a pod's label names."""
+    workspace = labels_of(pod).get(labels.WORKSPACE)
+    return [Key(namespace(pod), workspace)] if workspace else []
+
+
+def may_use(workspace: Object, node: Object) -> bool:
+    """Whether a change of the node can matter to the Workspace.
+
+    Cheaper than choosing nodes, and wrong only on the careful side.
+    """
+    resource = workspace["resource"]
+    if name(node) in (resource.get("preferredNodes") or ()):
+        return True
+    wanted = (resource.get("labelSelector") or {}).get("matchLabels") or {}
+    found = labels_of(node)
+    return all(found.get(label) == value for label, value in wanted.items())

@@ -1,0 +1,95 @@
+"""What a Workspace becomes, or why it cannot."""
+
+from typing import Any
+
+import pytest
+
+from pykaito.api.parse import parse
+from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.runtime.presets.plan import PlanError, PlanReason, plan
+
+
+def workspace(
+    preset: dict[str, Any], *, count: int = 1, runtime: str | None = None, **spec: Any
+) -> Workspace:
+    annotations = {"kaito.sh/runtime": runtime} if runtime else {}
+    inference = {"preset": preset} if preset else None
+    return parse(
+        Workspace,
+        {
+            "apiVersion": "kaito.sh/v1beta1",
+            "kind": "Workspace",
+            "metadata": {
+                "name": "w",
+                "namespace": "default",
+                "annotations": annotations,
+            },
+            "resource": {
+                "count": count,
+                "labelSelector": {"matchLabels": {"apps": "x"}},
+            },
+            **({"inference": inference} if inference else {}),
+            **spec,
+        },
+    )
+
+
+def reason_of(spec: Workspace) -> tuple[PlanReason, str]:
+    with pytest.raises(PlanError) as caught:
+        plan(spec)
+    return caught.value.reason, str(caught.value)
+
+
+def test_a_preset_takes_as_many_gpus_as_its_weights_need() -> None:
+    assert plan(workspace({"name": "falcon-40b"})).node_resources == {
+        "nvidia.com/gpu": "2"
+    }
+
+
+def test_each_of_count_nodes_serves_a_replica() -> None:
+    assert plan(workspace({"name": "falcon-7b"}, count=3)).nodes == 3
+
+
+def test_a_private_preset_brings_its_image() -> None:
+    preset = {
+        "name": "llama-2-7b-chat",
+        "accessMode": "private",
+        "presetOptions": {"image": "r/llama:1", "imagePullSecrets": ["s"]},
+    }
+    planned = plan(workspace(preset))
+    assert planned.weights_image == "r/llama:1"
+    assert planned.image_pull_secrets == ("s",)
+
+
+def test_an_unknown_preset_is_told_with_its_path_and_the_nearest_name() -> None:
+    reason, message = reason_of(workspace({"name": "phi-3.5-mini"}))
+    assert reason is PlanReason.PRESET_NOT_FOUND
+    assert message.startswith("inference.preset.name:")
+    assert "phi-3.5-mini-instruct" in message
+
+
+def test_a_model_under_a_private_licence_asks_for_an_image() -> None:
+    reason, message = reason_of(workspace({"name": "llama-2-7b"}))
+    assert reason is PlanReason.PRESET_PRIVATE
+    assert "presetOptions.image" in message
+
+
+def test_a_runtime_that_is_not_there_is_told_with_what_is() -> None:
+    reason, message = reason_of(workspace({"name": "falcon-7b"}, runtime="vllm"))
+    assert reason is PlanReason.RUNTIME_NOT_SUPPORTED
+    assert "transformers" in message
+
+
+def test_a_template_is_told_to_be_unsupported() -> None:
+    spec = workspace({}, inference={"template": {"spec": {}}})
+    assert reason_of(spec)[0] is PlanReason.TEMPLATE_NOT_SUPPORTED
+
+
+def test_tuning_is_told_to_be_unsupported() -> None:
+    tuning = {
+        "preset": {"name": "phi-3-mini-4k-instruct"},
+        "method": "qlora",
+        "input": {"urls": ["https://example.com/data.parquet"]},
+        "output": {"image": "r/out:1", "imagePushSecret": "s"},
+    }
+    assert reason_of(workspace({}, tuning=tuning))[0] is PlanReason.TUNING_NOT_SUPPORTED
