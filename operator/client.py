@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 import httpx
-import kr8s._api
+from kr8s._api import Api
 
 from pykaito.operator import wire
 from pykaito.operator.credentials import REREAD_SECONDS, BearerToken
@@ -33,7 +33,7 @@ WATCH_SILENCE_SECONDS = 90.0
 
 
 @final
-class _Api(kr8s._api.Api):  # type: ignore[misc]  # noqa: SLF001 - kr8s publishes no types, and makes Api hard to subclass
+class _Api(Api):  # type: ignore[misc]  # kr8s publishes no types that strict mode reads
     """kr8s's Api on a Session that is opened once and never replaced."""
 
     def __init__(self, *, kubeconfig: str, service_account: Path | None) -> None:

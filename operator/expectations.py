@@ -55,7 +55,10 @@ class WrittenVersions(Generic[ParentT]):
         self._forget_expired(now)
         entry = self._parents.pop(parent, None) or _Written(deadline=now)
         entry.deadline = now + HOLD_SECONDS
-        entry.versions[informer] = resource_version(written)
+        version, noted = resource_version(written), entry.versions.get(informer)
+        # A write that changed nothing answers with an earlier version.
+        if noted is None or not _reached(noted, version):
+            entry.versions[informer] = version
         self._parents[parent] = entry
 
     def pending(self, parent: ParentT) -> bool:
