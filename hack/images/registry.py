@@ -39,19 +39,33 @@ class Registry:
 
 
 def local() -> Registry:
-    """Return the registry of the running local cluster.
+    """Return the running local cluster's registry that asks for no password.
 
     Raises:
         ClusterError: No cluster is up.
     """
-    environment = paths.CLUSTER / "env.json"
+    return Registry(_environment()["registry"])
+
+
+def protected() -> Registry:
+    """Return the running local cluster's registry that asks for a password.
+
+    Raises:
+        ClusterError: No cluster is up.
+    """
+    login = json.loads(Path(_environment()["authRegistryCredentials"]).read_text())
+    return Registry(login["registry"], login["username"], login["password"])
+
+
+def _environment() -> dict[str, str]:
+    file = paths.CLUSTER / "env.json"
     try:
-        address = json.loads(environment.read_text())["registry"]
+        environment: dict[str, str] = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise ClusterError(
-            f"no registry to push to: {environment} is missing; run: make cluster"
+            f"no registry to push to: {file} is missing; run: make cluster"
         ) from error
-    return Registry(address)
+    return environment
 
 
 def push(built: Built, registry: Registry, store: Store | None = None) -> str:

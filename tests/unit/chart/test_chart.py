@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 import pykaito
 from hack import paths
+from pykaito import cli
 
 CHART = paths.ROOT / "manifests" / "chart"
 CRDS = paths.ROOT / "manifests" / "crds"
@@ -86,15 +88,25 @@ def test_the_operator_gets_its_arguments(render: Any) -> None:
     assert operator(render(*values))["args"] == [
         "operator",
         "--namespace=$(POD_NAMESPACE)",
-        "--identity=$(POD_NAME)",
         "--metrics-port=8080",
         "--health-port=8081",
         "--log-level=debug",
         "--log-format=console",
-        "--default-runtime=transformers",
         f"--transformers-image=ghcr.io/pykaito/transformers:{pykaito.__version__}",
         "--one-more",
     ]
+
+
+def test_every_argument_is_one_that_the_operator_takes(render: Any) -> None:
+    command = typer.main.get_command(cli.main)
+    assert isinstance(command, typer.core.TyperGroup)
+    name, *arguments = operator(render())["args"]
+    known = {
+        option
+        for parameter in command.commands[name].params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    assert {argument.partition("=")[0] for argument in arguments} <= known
 
 
 @pytest.mark.parametrize(
@@ -196,7 +208,7 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
         ("image.name=x", "name"),
         ("logLevel=loud", "logLevel"),
         ("image.digest=abc", "digest"),
-        ("runtimes.default=magic", "default"),
+        ("runtimes.magic.image.tag=x", "magic"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: Any, value: str, named: str) -> None:
