@@ -1,16 +1,21 @@
-"""How a model says what JSON Schema cannot: CEL rules and Kubernetes' extensions.
+"""How a model says what JSON Schema cannot: CEL rules and Kubernetes' extensions."""
 
-Everything here is an annotation that ends up in the CRD; nothing runs in Python.
-"""
-
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
-# Kubernetes' own name formats. CEL reads them as raw strings, Rust's regex
-# engine (pydantic) and Go's (the API server) as patterns: plain syntax only.
+# Kubernetes' own formats of names. Python's, Rust's (pydantic) and Go's (the API
+# server) regular expressions read them, so they keep to what those share.
 DNS_LABEL = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_VALUE = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
@@ -69,6 +74,39 @@ def list_map(*keys: str) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """An annotation of text: it must match a pattern, here and in the CRD.
+
+    JSON Schema's own `pattern` would do, but its message is the pattern. This
+    says in words what would be right, and what was found.
+    """
+
+    pattern: str
+    right: str
+    """What would be right, as the end of a sentence that starts with "must"."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        rule = Rule(
+            f"self.matches(r'{self.pattern}')",
+            f"must {self.right}",
+            found=f"'must {self.right}; found ' + self",
+        )
+        return {**handler(schema), **rules(rule)}
+
+    def _check(self, value: str) -> str:
+        if re.fullmatch(self.pattern.removesuffix("$"), value) is None:
+            raise PydanticCustomError("matching", "must {right}", {"right": self.right})
+        return value
+
+
 LIST_SET: Mapping[str, Any] = {"x-kubernetes-list-type": "set"}
 """A list that holds no value twice."""
 
@@ -82,8 +120,18 @@ _QUANTITY = (
     "^([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+))"
     "(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)))?$"
 )
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
 Quantity = Annotated[
-    int | str,
+    str,
+    BeforeValidator(_as_text),
     Field(json_schema_extra={"pattern": _QUANTITY, "x-kubernetes-int-or-string": True}),
 ]
-"""An amount of a resource in Kubernetes' notation: 1, "512Mi", "0.5"."""
+"""An amount of a resource in Kubernetes' notation: "1", "512Mi", "0.5".
+
+A whole number may also be written without quotes; in Python it is text.
+"""

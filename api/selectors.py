@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 
 from pykaito.api import labels
 from pykaito.api.meta import ApiModel
-from pykaito.api.schema import LABEL_KEY, LABEL_VALUE, Rule, rules
+from pykaito.api.names import LabelKey, LabelValue
+from pykaito.api.schema import LABEL_KEY, Rule, rules
 
 
 class SelectorOperator(StrEnum):
@@ -38,14 +39,14 @@ class SelectorRequirement(ApiModel):
 
     model_config = ConfigDict(json_schema_extra=rules(REQUIREMENT_RULE))
 
-    key: Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
+    key: LabelKey
     """The label's key."""
 
     operator: Annotated[SelectorOperator, Field(json_schema_extra={"maxLength": 16})]
     """In is the only operator that a Workspace accepts."""
 
     values: Annotated[
-        tuple[Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)], ...],
+        tuple[LabelValue, ...],
         Field(max_length=16),
     ] = ()
     """The label's value: exactly one."""
@@ -96,7 +97,7 @@ class LabelSelector(ApiModel):
     )
 
     match_labels: Annotated[
-        dict[str, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]],
+        dict[str, LabelValue],
         Field(max_length=32),
     ] = Field(default_factory=dict)
     """Labels and their values, all of which a node must carry."""

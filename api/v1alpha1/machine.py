@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from pykaito.api.meta import ApiModel, Condition, ObjectMeta
-from pykaito.api.names import InstanceType, ObjectName
+from pykaito.api.names import InstanceType, LabelKey, LabelValue, ObjectName
 from pykaito.api.schema import (
     LABEL_KEY,
-    LABEL_VALUE,
     Int64,
+    Matching,
     Quantity,
     Rule,
     list_map,
@@ -26,9 +26,8 @@ class TaintEffect(StrEnum):
     NO_EXECUTE = "NoExecute"
 
 
-_LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 _Labels = Annotated[
-    dict[str, _LabelValue],
+    dict[str, LabelValue],
     Field(
         max_length=64,
         json_schema_extra=rules(
@@ -45,10 +44,10 @@ _Labels = Annotated[
 class Taint(ApiModel):
     """A mark that keeps other pods off the node."""
 
-    key: Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
+    key: LabelKey
     """The taint's key."""
 
-    value: _LabelValue = ""
+    value: LabelValue = ""
     """The taint's value."""
 
     effect: TaintEffect
@@ -95,7 +94,11 @@ class MachineSpec(ApiModel):
 
     provisioner: Annotated[
         str,
-        Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"),
+        Field(max_length=63),
+        Matching(
+            "^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
+            "be a provisioner name: lower-case letters, digits, - and _",
+        ),
     ]
     """Which provisioner serves the Machine, by its registered name. It cannot be
     changed."""

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from pykaito.api.meta import ApiModel
 from pykaito.api.names import Image, ObjectName
-from pykaito.api.schema import DNS_SUBDOMAIN, PRESERVE_UNKNOWN, Rule, rules
+from pykaito.api.schema import DNS_SUBDOMAIN, PRESERVE_UNKNOWN, Matching, Rule, rules
 from pykaito.api.v1beta1.data import DataSource
 
 
@@ -42,7 +42,7 @@ class Preset(ApiModel):
                 "self.accessMode != 'private' || (has(self.presetOptions) && "
                 "has(self.presetOptions.image))",
                 "accessMode private needs the image that holds the model",
-                field_path=".presetOptions",
+                field_path=".presetOptions.image",
             ),
             Rule(
                 "self == oldSelf",
@@ -56,10 +56,10 @@ class Preset(ApiModel):
 
     name: Annotated[
         str,
-        Field(
-            min_length=1,
-            max_length=193,
-            pattern="^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)?$",
+        Field(max_length=193),
+        Matching(
+            "^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)?$",
+            "be a model of the catalogue, such as falcon-7b, or of a hub, as org/name",
         ),
     ]
     """A model of the catalogue, such as falcon-7b, or of a hub, such as

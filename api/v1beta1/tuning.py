@@ -11,14 +11,15 @@ from pykaito.api.v1beta1.data import DataDestination, Dataset
 from pykaito.api.v1beta1.inference import Preset
 
 _URLS = "has(self.urls) && self.urls.size() > 0"
+_GIVEN = f"[{_URLS}, has(self.volumeSource), has(self.image)].filter(x, x).size()"
 
 INPUT_RULES = (
     Rule(
-        f"[{_URLS}, has(self.volumeSource), has(self.image)]"
-        ".filter(given, given).size() == 1",
+        f"{_GIVEN} == 1",
         "set exactly one of urls, volumeSource and image",
         found="'set exactly one of urls, volumeSource and image; found: ' + "
-        f"({_URLS} ? 'urls ' : '') + (has(self.volumeSource) ? 'volumeSource ' : '') + "
+        f"({_GIVEN} == 0 ? 'none' : '') + ({_URLS} ? 'urls ' : '') + "
+        "(has(self.volumeSource) ? 'volumeSource ' : '') + "
         "(has(self.image) ? 'image' : '')",
     ),
     Rule(

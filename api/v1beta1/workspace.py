@@ -32,10 +32,12 @@ WORKSPACE_RULES = (
         "set exactly one of inference and tuning",
         found="'set exactly one of inference and tuning; found ' + "
         "(has(self.inference) ? 'both' : 'neither')",
+        field_path=".inference",
     ),
     Rule(
         "has(self.inference) == has(oldSelf.inference)",
         "a Workspace cannot turn from inference to tuning or back; make a new one",
+        field_path=".inference",
     ),
     Rule(
         "!has(self.tuning) || !has(self.resource.count) || self.resource.count == 1",

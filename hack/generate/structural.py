@@ -96,7 +96,7 @@ def _resolve(
     """
     near = dict(schema)
     if "x-kubernetes-int-or-string" in near:
-        near.pop("anyOf", None)  # the extension says it
+        near.pop("type", None)  # the extension says it
         return near
     if "$ref" in near:
         far = definitions[near.pop("$ref").removeprefix("#/$defs/")]
