@@ -1,0 +1,183 @@
+"""Model and tokenizer from a folder or the hub, ready to generate.
+
+This is the first module that imports torch and transformers, which takes
+seconds: the server imports it on a thread, with its port open already.
+"""
+
+import importlib.util
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from pykaito.runtime.hf.engine import GenerationRequest
+from pykaito.runtime.hf.flags import Settings
+
+log = logging.getLogger(__name__)
+
+#: Context length when neither the model nor its tokenizer says one.
+FALLBACK_CONTEXT = 2048
+#: Tokenizers without a limit report one beyond this.
+NO_LIMIT = 10_000_000
+
+
+class LoadError(Exception):
+    """The model cannot be served; the message is one line for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model that has generated its first token."""
+
+    model: Any
+    tokenizer: Any
+    #: Most tokens of prompt and answer together.
+    context_length: int
+    vocabulary_size: int
+    chat_template: str | None
+
+    @property
+    def device(self) -> Any:
+        """Where the model's inputs must be."""
+        return self.model.device
+
+    def decode(self, token_ids: list[int]) -> str:
+        """Return the tokens' text, less special tokens."""
+        text: str = self.tokenizer.decode(
+            token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def end_tokens(self, request: GenerationRequest) -> frozenset[int]:
+        """Return the tokens that end a sequence of this request."""
+        ends = request.options.get("eos_token_id")
+        if ends is None:
+            ends = self.model.generation_config.eos_token_id
+        if ends is None:
+            return frozenset()
+        return frozenset([ends] if isinstance(ends, int) else ends)
+
+
+def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedModel:
+    """Load the model that the flags describe; takes seconds to many minutes.
+
+    Args:
+        settings: The flags.
+        progress: Told what is being done, in a few words.
+
+    Raises:
+        LoadError: if it cannot be served.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    source = settings.pretrained_model_name_or_path
+    _check_source(settings)
+    quantization = _quantization(settings)
+    common = {
+        "revision": settings.revision,
+        "trust_remote_code": settings.trust_remote_code,
+        "local_files_only": not settings.allow_remote_files,
+    }
+    try:
+        progress("loading the tokenizer")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
+        progress("loading the weights")
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=settings.torch_dtype,
+            # Several GPUs share a model that is too large for one.
+            device_map="auto" if torch.cuda.is_available() else None,
+            quantization_config=quantization,
+            **common,
+        ).eval()
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        log.debug("loading failed", exc_info=True)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise LoadError(f"cannot load the model {source!r}: {reason}") from error
+    _set_pad_token(model, tokenizer)
+    loaded = LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        context_length=_context_length(settings, model, tokenizer),
+        vocabulary_size=model.get_input_embeddings().num_embeddings,
+        chat_template=settings.chat_template or tokenizer.chat_template,
+    )
+    progress("generating a first token")
+    _generate_one_token(loaded)
+    return loaded
+
+
+def _check_source(settings: Settings) -> None:
+    source = settings.pretrained_model_name_or_path
+    flag = "--pretrained_model_name_or_path"
+    path = Path(source)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise LoadError(
+                f"{flag}: found {source!r}, a folder without config.json: it must "
+                "hold a model as transformers saves one (config.json, *.safetensors, "
+                "tokenizer files)"
+            )
+    elif path.is_absolute() or source.startswith("."):
+        raise LoadError(f"{flag}: found {source!r}, which is no folder here")
+
+
+def _quantization(settings: Settings) -> Any:
+    if not (settings.load_in_4bit or settings.load_in_8bit):
+        return None
+    flag = "--load_in_4bit" if settings.load_in_4bit else "--load_in_8bit"
+    if not torch.cuda.is_available():
+        raise LoadError(f"{flag}: needs a GPU, found none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise LoadError(f"{flag}: needs the package bitsandbytes, which is missing")
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=settings.load_in_4bit,
+        load_in_8bit=settings.load_in_8bit,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _set_pad_token(model: Any, tokenizer: Any) -> None:
+    """Give the model a token for the rows of a batch that have ended."""
+    config = model.generation_config
+    if config.pad_token_id is not None:
+        return
+    if tokenizer.pad_token_id is not None:
+        config.pad_token_id = tokenizer.pad_token_id
+        return
+    ends = config.eos_token_id
+    config.pad_token_id = ends[0] if isinstance(ends, list) else ends or 0
+
+
+def _context_length(settings: Settings, model: Any, tokenizer: Any) -> int:
+    config = model.config.get_text_config()
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is None:
+        longest = tokenizer.model_max_length
+        if longest > NO_LIMIT:
+            longest = FALLBACK_CONTEXT
+    if settings.max_model_len is None:
+        return int(longest)
+    if settings.max_model_len > longest:
+        raise LoadError(
+            f"--max_model_len: found {settings.max_model_len}, "
+            f"the model was made for {longest} at most"
+        )
+    return settings.max_model_len
+
+
+def _generate_one_token(loaded: LoadedModel) -> None:
+    """Fail now rather than at the first request."""
+    prompt = torch.zeros((1, 1), dtype=torch.long, device=loaded.device)
+    try:
+        with torch.inference_mode():
+            loaded.model.generate(
+                prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=1
+            )
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise LoadError(f"the model generates nothing: {reason}") from error

@@ -1,0 +1,77 @@
+"""From the command line to the process's exit status."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from pykaito.runtime.hf.environment import available_cpus, prepare_environment
+from pykaito.runtime.hf.flags import FlagError, parse_flags
+from pykaito.runtime.hf.logs import configure_logs
+from pykaito.runtime.hf.pid_file import pid_file, write_pid
+from pykaito.runtime.hf.server import listen, serve
+
+log = logging.getLogger(__name__)
+
+#: Kubernetes shows what a container wrote here as the reason why it ended.
+TERMINATION_LOG = Path("/dev/termination-log")
+
+#: Bytes of it that Kubernetes reads.
+TERMINATION_LOG_BYTES = 4096
+
+#: Exit statuses: 2 is wrong flags, as usual; 1 a model that cannot be served.
+USAGE, FAILED = 2, 1
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the server until it is told to end, then end the process."""
+    status = _run(sys.argv[1:] if argv is None else argv)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: a thread inside torch, which may still load or generate,
+    # does not survive the interpreter's own way out.
+    os._exit(status)
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        settings = parse_flags(argv)
+        listener = listen(settings)
+    except FlagError as error:
+        return _fail(str(error), USAGE)
+    except SystemExit as asked:  # --help
+        return int(asked.code or 0)
+    prepare_environment(
+        os.environ,
+        allow_remote_files=settings.allow_remote_files,
+        threads=available_cpus(),
+    )
+    configure_logs()
+    port = listener.getsockname()[1]
+    write_pid(port)
+    try:
+        asyncio.run(serve(settings, listener))
+    except Exception as error:
+        # LoadError is of a module that must not be imported this early.
+        if type(error).__name__ != "LoadError":
+            log.exception("the server failed")
+        return _fail(str(error), FAILED)
+    finally:
+        with contextlib.suppress(OSError):
+            pid_file(port).unlink()
+    return 0
+
+
+def _fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:
+    """Say why in one line, to people and to Kubernetes."""
+    line = f"pykaito.runtime.hf: {' '.join(message.split())}"
+    sys.stderr.write(f"{line}\n")
+    with contextlib.suppress(OSError):
+        if report.exists():
+            report.write_bytes(line.encode()[:TERMINATION_LOG_BYTES])
+    return status

@@ -1,0 +1,105 @@
+"""The OpenAI endpoints: /v1/models, /v1/chat/completions, /v1/completions."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from pykaito.runtime.hf.disconnect import unless_disconnected
+from pykaito.runtime.hf.event_stream import EventStream
+from pykaito.runtime.hf.flags import Settings
+from pykaito.runtime.hf.lifecycle import Lifecycle
+from pykaito.runtime.hf.openai_replies import ChatShapes, CompletionShapes, envelope
+from pykaito.runtime.hf.openai_requests import (
+    chat_request,
+    check_model,
+    check_stream_options,
+    completion_prompts,
+    completion_request,
+)
+from pykaito.runtime.hf.openai_schema import (
+    ChatCompletionBody,
+    CompletionBody,
+    SamplingFields,
+)
+from pykaito.runtime.hf.reply import Reply
+from pykaito.runtime.hf.service import GenerationService
+
+#: Who the model list says owns the model.
+OWNER = "pykaito"
+
+
+def openai_router(
+    settings: Settings, lifecycle: Lifecycle, service: GenerationService
+) -> APIRouter:
+    """Return the endpoints."""
+    router = APIRouter(prefix="/v1")
+    created = int(time.time())
+    name = settings.served_model_name
+
+    @router.get("/models")
+    async def models() -> dict[str, Any]:
+        """List the one model."""
+        model = {
+            "id": name,
+            "object": "model",
+            "created": created,
+            "owned_by": OWNER,
+            "root": settings.pretrained_model_name_or_path,
+            "parent": None,
+            "max_model_len": lifecycle.reader.context_length,
+        }
+        return {"object": "list", "data": [model]}
+
+    @router.post("/chat/completions", response_model=None)
+    async def chat_completions(body: ChatCompletionBody, request: Request) -> Response:
+        """Answer a conversation."""
+        reader = lifecycle.reader
+        check_model(body.model, name)
+        check_stream_options(body)
+        prompt = await reader.chat([message.plain() for message in body.messages])
+        wanted = chat_request(body, prompt, reader, lifecycle.defaults)
+        kind = "chat.completion.chunk" if body.stream else "chat.completion"
+        reply = Reply(service, [wanted], envelope(kind, wanted.id, name))
+        return await _send(
+            request, body, reply, ChatShapes(reader, bool(body.logprobs))
+        )
+
+    @router.post("/completions", response_model=None)
+    async def completions(body: CompletionBody, request: Request) -> Response:
+        """Continue one prompt or several."""
+        reader = lifecycle.reader
+        check_model(body.model, name)
+        check_stream_options(body)
+        wanted = [
+            completion_request(body, prompt, reader, lifecycle.defaults)
+            for prompt in await completion_prompts(body, reader)
+        ]
+        reply = Reply(service, wanted, envelope("text_completion", wanted[0].id, name))
+        with_logprobs = body.logprobs is not None
+        shapes = CompletionShapes(reader, with_logprobs=with_logprobs)
+        return await _send(request, body, reply, shapes)
+
+    return router
+
+
+async def _send(
+    request: Request,
+    body: SamplingFields,
+    reply: Reply,
+    shapes: ChatShapes | CompletionShapes,
+) -> Response:
+    if body.stream:
+        options = body.stream_options
+        events = reply.events(
+            shapes.part,
+            opening=shapes.opening if isinstance(shapes, ChatShapes) else None,
+            include_usage=options is not None and options.include_usage,
+        )
+        return EventStream(events, reply.close)
+    try:
+        whole = await unless_disconnected(request, reply.whole(shapes.whole))
+    finally:
+        reply.close()
+    return JSONResponse(whole)

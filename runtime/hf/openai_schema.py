@@ -1,0 +1,145 @@
+"""The bodies of /v1/chat/completions and /v1/completions, field by field.
+
+A field that this runtime cannot honour is refused, with the reason; one that
+changes no answer (``user``, ``metadata``) is accepted and ignored; one that
+nobody knows is refused, since it is most likely mistyped.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: Answers to one prompt, beams included: each takes memory of its own.
+MAX_SEQUENCES = 32
+
+IGNORED = frozenset(
+    {
+        "metadata",
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+    }
+)
+
+UNSUPPORTED = {
+    "audio": "this runtime answers with text",
+    "best_of": "use n",
+    "echo": "send the prompt and the answer together yourself",
+    "function_call": "this runtime calls no tools",
+    "functions": "this runtime calls no tools",
+    "modalities": "this runtime answers with text",
+    "prediction": "this runtime has no predicted outputs",
+    "reasoning_effort": "this runtime has no reasoning parser",
+    "response_format": "this runtime has no guided decoding; only text",
+    "suffix": "this runtime only continues a prompt",
+    "tool_choice": "this runtime calls no tools",
+    "tools": "this runtime calls no tools",
+    "verbosity": "say it in the prompt",
+    "web_search_options": "this runtime searches nothing",
+}
+
+#: Values of unsupported fields that ask for what would happen anyway.
+HARMLESS: tuple[Any, ...] = (
+    *(None, [], {}, False, "none", "auto", ["text"], {"type": "text"}),
+)
+
+StopTexts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16)]
+
+
+class _Body(BaseModel):
+    """A body whose fields are all known, and have the right types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class StreamOptions(_Body):
+    """Options of a streamed reply."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class SamplingFields(_Body):
+    """The fields that both endpoints have."""
+
+    #: Nothing means the one model there is.
+    model: str | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_SEQUENCES)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    #: Not OpenAI's, but vLLM's and so in use: 0 or -1 switches it off.
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    stop: str | StopTexts | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_ignored(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        harmless = {
+            name
+            for name, value in body.items()
+            if name in UNSUPPORTED and value in HARMLESS
+        }
+        return {
+            name: value
+            for name, value in body.items()
+            if name not in IGNORED and name not in harmless
+        }
+
+
+class TextPart(_Body):
+    """A part of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(BaseModel):
+    """One message of a conversation."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    role: Annotated[str, Field(min_length=1)]
+    content: str | list[TextPart]
+
+    def plain(self) -> dict[str, str]:
+        """Return the message as chat templates know it."""
+        if isinstance(self.content, str):
+            return {"role": self.role, "content": self.content}
+        text = "\n".join(part.text for part in self.content)
+        return {"role": self.role, "content": text}
+
+
+class ChatCompletionBody(SamplingFields):
+    """The body of /v1/chat/completions."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+
+TokenIds = Annotated[list[int], Field(min_length=1)]
+Prompts = Annotated[list[str | TokenIds], Field(min_length=1, max_length=MAX_SEQUENCES)]
+
+
+class CompletionBody(SamplingFields):
+    """The body of /v1/completions."""
+
+    prompt: str | TokenIds | Prompts
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

@@ -1,0 +1,90 @@
+"""What is done to the logits beside what ``generate`` does itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from pykaito.runtime.hf.engine import GenerationRequest, TokenLogprob
+
+Tensor = Any  # torch publishes no types that strict mode can read
+
+
+def logits_processors(request: GenerationRequest) -> list[Any]:
+    """Return the request's processors, in the order they must run."""
+    processors: list[Any] = []
+    if request.top_logprobs is not None:
+        # First, so that it sees the model's view and not the request's.
+        processors.append(LogprobRecorder(request.top_logprobs))
+    if request.presence_penalty or request.frequency_penalty:
+        processors.append(
+            PresencePenalty(
+                prompt_length=len(request.prompt),
+                presence=request.presence_penalty,
+                frequency=request.frequency_penalty,
+            )
+        )
+    if request.logit_bias:
+        processors.append(LogitBias(request.logit_bias))
+    return processors
+
+
+class PresencePenalty:
+    """OpenAI's two penalties on tokens that the answer has already.
+
+    ``presence`` is subtracted once, ``frequency`` once per occurrence. Tokens
+    of the prompt do not count.
+    """
+
+    def __init__(
+        self, *, prompt_length: int, presence: float, frequency: float
+    ) -> None:
+        self._prompt_length = prompt_length
+        self._presence = presence
+        self._frequency = frequency
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores less the penalties."""
+        answer = input_ids[:, self._prompt_length :]
+        ones = torch.ones_like(answer, dtype=scores.dtype)
+        counts = torch.zeros_like(scores).scatter_add(1, answer, ones)
+        return scores - self._frequency * counts - self._presence * (counts > 0)
+
+
+class LogitBias:
+    """OpenAI's ``logit_bias``: a number added to each of some tokens."""
+
+    def __init__(self, bias: Mapping[int, float]) -> None:
+        self._ids = torch.tensor(list(bias))
+        self._values = torch.tensor(list(bias.values()))
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores with the bias added."""
+        del input_ids
+        values = self._values.to(scores.device, scores.dtype)
+        return scores.index_add(
+            1,
+            self._ids.to(scores.device),
+            values.expand(scores.shape[0], -1),
+        )
+
+
+class LogprobRecorder:
+    """Keeps the probabilities of the step at hand, changes nothing."""
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._latest: Tensor = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Remember the scores as log-probabilities."""
+        del input_ids
+        self._latest = torch.log_softmax(scores.float(), dim=-1)
+        return scores
+
+    def read(self, row: int, token_id: int) -> TokenLogprob:
+        """Return what the step at hand gave the chosen token of a sequence."""
+        values = self._latest[row]
+        top = torch.topk(values, self._top)
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        return TokenLogprob(token_id, float(values[token_id]), tuple(pairs))

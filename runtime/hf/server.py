@@ -1,0 +1,158 @@
+"""The process: port, loading, signals, drain, exit."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from pykaito.runtime.hf.app import build_app
+from pykaito.runtime.hf.flags import FlagError, Settings
+from pykaito.runtime.hf.lifecycle import Lifecycle
+
+if TYPE_CHECKING:
+    from pykaito.runtime.hf.start_engine import StartedEngine
+
+log = logging.getLogger(__name__)
+
+#: Seconds that replies get to say they were cut off, after the drain.
+LAST_WORDS = 2.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, leaving signals to us: it would close the port before draining."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the port.
+
+    Raises:
+        FlagError: if that is not possible.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = (settings.host, settings.port)
+    try:
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise FlagError(
+            f"--host, --port: cannot listen on {settings.host} port {settings.port}: "
+            f"{error.strerror}"
+        ) from error
+
+
+async def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve until a signal says to end; SIGTERM and SIGINT drain, twice is at once.
+
+    Raises:
+        LoadError: if the model cannot be served.
+    """
+    lifecycle = Lifecycle()
+    server = _Server(
+        uvicorn.Config(
+            build_app(settings, lifecycle),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(LAST_WORDS),
+        )
+    )
+    log.info("listening", extra={"address": listener.getsockname()[:2]})
+    signals = _Signals()
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    loading = asyncio.create_task(_load(settings, lifecycle))
+    stopping = asyncio.create_task(signals.first.wait())
+    try:
+        await _any_of(loading, stopping, serving)
+        if loading.done():
+            loading.result()
+            await _any_of(stopping, serving)
+        await _drain(settings, lifecycle, signals)
+    finally:
+        stopping.cancel()
+        loading.cancel()
+        server.should_exit = True
+        await serving
+
+
+class _Signals:
+    """SIGTERM and SIGINT as events: the first, and the one that insists."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._received, number)
+
+    def _received(self, number: signal.Signals) -> None:
+        log.info("signal", extra={"signal": number.name})
+        if self.first.is_set():
+            self.second.set()
+        self.first.set()
+
+
+async def _any_of(*tasks: "asyncio.Task[Any]") -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _load(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Load on a thread of its own, which dies with the process if need be."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[StartedEngine] = loop.create_future()
+
+    def progress(what: str) -> None:
+        log.info(what)
+        lifecycle.progress = what
+
+    def succeed(started: "StartedEngine") -> None:
+        if not loaded.cancelled():
+            loaded.set_result(started)
+
+    def fail(error: Exception) -> None:
+        if not loaded.cancelled():
+            loaded.set_exception(error)
+
+    def work() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            try:
+                progress("importing torch and transformers")
+                from pykaito.runtime.hf.start_engine import start_engine  # noqa: PLC0415 - takes seconds, with the port open
+
+                started = start_engine(settings, progress)
+            except Exception as error:  # noqa: BLE001 - told to the one who waits
+                loop.call_soon_threadsafe(fail, error)
+            else:
+                loop.call_soon_threadsafe(succeed, started)
+
+    begun = loop.time()
+    threading.Thread(target=work, name="load", daemon=True).start()
+    started = await loaded
+    lifecycle.ready(started.engine, started.reader, started.defaults)
+    log.info("ready", extra={"seconds": round(loop.time() - begun, 1)})
+
+
+async def _drain(settings: Settings, lifecycle: Lifecycle, signals: _Signals) -> None:
+    """Let what is in flight end; cut off what does not in time."""
+    lifecycle.drain()
+    log.info("draining", extra={"timeout": settings.drain_timeout})
+    idle = asyncio.create_task(lifecycle.wait_idle(settings.drain_timeout))
+    insisted = asyncio.create_task(signals.second.wait())
+    try:
+        await _any_of(idle, insisted)
+        drained = idle.done() and idle.result()
+    finally:
+        idle.cancel()
+        insisted.cancel()
+    if lifecycle.engine is not None:
+        lifecycle.engine.close()
+    if not drained:
+        log.warning("requests were cut off")
+        await lifecycle.wait_idle(LAST_WORDS)
