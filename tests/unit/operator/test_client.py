@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from pykaito.operator.client import Client
 from pykaito.operator.errors import (
     AlreadyExistsError,
+    ApiError,
     ApplyConflictError,
     ConflictError,
     ExpiredError,
@@ -236,7 +237,7 @@ async def test_a_missing_or_needless_namespace_is_the_callers_mistake(
 ) -> None:
     with pytest.raises(ValueError, match="pods need a namespace to GET 'a'"):
         await client.get(PODS, "a")
-    with pytest.raises(ValueError, match="nodes are cluster-scoped, got .*'ns'"):
+    with pytest.raises(ValueError, match="nodes are cluster-scoped"):
         await client.get(NODES, "a", "ns")
 
 
@@ -293,7 +294,7 @@ async def test_a_page_of_some_proxy_is_an_error_that_quotes_it(
     server: ApiServer, client: Client
 ) -> None:
     server.on("GET", ONE_POD, Answer(b"<h1>Sign in</h1>"))
-    with pytest.raises(ServerError, match="no JSON.*Sign in"):
+    with pytest.raises(ServerError, match="Sign in"):
         await client.get(PODS, "a", "ns")
     server.on("GET", ONE_POD, Answer(b"<h1>Bad gateway</h1>", 502))
     with pytest.raises(ServerError, match="502: <h1>Bad gateway</h1>"):
@@ -302,7 +303,7 @@ async def test_a_page_of_some_proxy_is_an_error_that_quotes_it(
 
 async def test_a_redirect_is_not_followed(server: ApiServer, client: Client) -> None:
     server.on("GET", ONE_POD, Answer(b"", 302, {"Location": "/api/v1/pods"}))
-    with pytest.raises(Exception, match="302"):
+    with pytest.raises(ApiError, match="302"):
         await client.get(PODS, "a", "ns")
     assert len(server.received) == 1
 
