@@ -10,6 +10,11 @@ import pytest
 
 CRDS = Path(__file__).parents[3] / "manifests" / "crds"
 
+# Not condition=Established: kubectl gives up on a CRD that has no conditions yet.
+ESTABLISHED = (
+    '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+)
+
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 Make = Callable[..., dict[str, Any]]
 
@@ -53,7 +58,7 @@ SORTS: Mapping[str, Mapping[str, Any]] = {
 def crds(kubectl: Kubectl) -> None:
     """The CRDs of the working tree are installed and served."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    kubectl("wait", ESTABLISHED, "--timeout=30s", "-f", str(CRDS))
 
 
 @pytest.fixture(scope="session")

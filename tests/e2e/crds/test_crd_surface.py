@@ -11,6 +11,10 @@ import yaml
 ROOT = Path(__file__).parents[3]
 PUBLISHED = Path(__file__).with_name("published_workspaces.yaml")
 EXAMPLES = sorted((ROOT / "manifests" / "examples").glob("*.yaml"))
+# Not condition=Established: kubectl gives up on a CRD that has no conditions yet.
+ESTABLISHED = (
+    '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+)
 TABLE = [
     "NAME", "INSTANCE", "RESOURCEREADY", "INFERENCEREADY", "JOBSTARTED",
     "WORKSPACESUCCEEDED", "AGE",
@@ -63,20 +67,21 @@ def test_get_wide_adds_what_sums_up_the_workspace(
 
 @pytest.fixture
 def unwatched(kubectl: Kubectl, make: Make, namespace: str) -> Iterator[str]:
-    """Store a Workspace of another group, whose status no operator writes.
+    """Store a Workspace under another name, so that no operator writes its status.
 
-    Its CRD is the same but for the group. Returns what kubectl calls the object.
+    Its CRD is the same but for group and names. Returns what kubectl calls it.
     """
     group = f"{namespace}.example.com"
     crd = yaml.safe_load((ROOT / "manifests/crds/kaito.sh_workspaces.yaml").read_text())
-    crd["metadata"]["name"] = f"workspaces.{group}"
+    crd["metadata"]["name"] = f"spares.{group}"
     crd["spec"]["group"] = group
+    crd["spec"]["names"] = {"kind": "Spare", "plural": "spares"}
     kubectl("create", "-f", "-", stdin=json.dumps(crd))
-    kubectl("wait", "--for=condition=Established", f"crd/workspaces.{group}")
-    document = json.dumps(make("inference", {"apiVersion": f"{group}/v1beta1"}))
-    kubectl("create", "-n", namespace, "-f", "-", stdin=document)
-    yield f"workspaces.{group}/falcon"
-    kubectl("delete", "crd", f"workspaces.{group}", "--wait=false")
+    kubectl("wait", ESTABLISHED, f"crd/spares.{group}")
+    spare = make("inference", {"apiVersion": f"{group}/v1beta1", "kind": "Spare"})
+    kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(spare))
+    yield f"spares.{group}/falcon"
+    kubectl("delete", "crd", f"spares.{group}", "--wait=false")
 
 
 def test_get_prints_what_the_status_says(
@@ -149,7 +154,7 @@ def test_both_versions_show_one_object(
     kubectl: Kubectl, namespace: str, unwatched: str
 ) -> None:
     def read(version: str) -> Any:
-        name = unwatched.replace("workspaces.", f"workspaces.{version}.")
+        name = unwatched.replace("spares.", f"spares.{version}.")
         return json.loads(kubectl("get", name, "-n", namespace, "-o", "json").stdout)
 
     old, new = read("v1alpha1"), read("v1beta1")
