@@ -1,5 +1,6 @@
-"""Bring the cluster up on this machine, and take it down: the order of things."""
+"""The cluster on this machine, up and down: the order of things."""
 
+import os
 import resource
 import shutil
 from typing import Any
@@ -15,7 +16,7 @@ from hack.cluster import (
     sysctls,
     tools,
 )
-from hack.cluster.commands import wait_until
+from hack.cluster.commands import ClusterError, wait_until
 from hack.cluster.controlplane import ControlPlane
 from hack.cluster.node import NodeMachine
 from hack.cluster.pki import Authority
@@ -28,85 +29,86 @@ from hack.cluster.topology import CONTROL_PLANE, NODES
 _DNS_TIMEOUT = 90.0
 
 
-def up(state: State) -> None:
+def up(state: State) -> dict[str, Any]:
     """Bring up the cluster, or whatever of it does not run.
+
+    Returns:
+        What is to be known about it, for env.json.
 
     Raises:
         ClusterError: Says which part failed and where its log is.
     """
+    _check_root()
     packages.ensure()
-    _link_tools(state)
+    tools.link(tools.ALL, state.directory("bin"))
     _raise_file_limit()
     sysctls.remember(state)
     pause = images.ensure_pause_program(state)
     authority = Authority(state)
 
-    machines = {name: Sandbox(name, state) for name in _machine_names()}
-    control_plane = ControlPlane(state, machines[CONTROL_PLANE], authority)
-    for machine in machines.values():
+    control_machine = Sandbox(CONTROL_PLANE, state)
+    node_machines = {node: Sandbox(node.name, state) for node in NODES}
+    for machine in (control_machine, *node_machines.values()):
         machine.ensure()
-    network.ensure_control_plane(machines[CONTROL_PLANE])
-    for node in NODES:
-        network.ensure_node(machines[node.name], machines[CONTROL_PLANE], node)
+    network.ensure(control_machine, node_machines)
 
-    registries = Registries(state, machines[CONTROL_PLANE])
+    registries = Registries(state, control_machine)
     registries.ensure()
     pause_image = images.ensure_image(state, registries, pause)
     dns_image = images.ensure_image(state, registries, state.bin / "coredns")
 
+    control_plane = ControlPlane(state, control_machine, authority)
     control_plane.ensure()
     admin = kubeconfig.ensure(
         state, authority, "admin", user="admin", group="system:masters"
     )
     shutil.copy(admin, state.kubeconfig)
+
     api = control_plane.api
-    machines_of_nodes = [
-        NodeMachine(node, state, machines[node.name], authority) for node in NODES
+    nodes = [
+        NodeMachine(node, state, machine, authority)
+        for node, machine in node_machines.items()
     ]
-    for node_machine in machines_of_nodes:
-        node_machine.ensure(pause_image)
+    for node in nodes:
+        node.ensure(pause_image)
     dns.ensure(api, dns_image)
-    for node_machine in machines_of_nodes:
-        node_machine.wait_ready(api)
-        gpu.ensure_advertised(api, node_machine.node)
+    for node in nodes:
+        node.wait_ready(api)
+        gpu.ensure_advertised(api, node.node)
     if not dns.ready(api):
         with step("cluster DNS"):
             wait_until(
                 lambda: dns.ready(api),
                 timeout=_DNS_TIMEOUT,
                 otherwise=lambda: (
-                    "CoreDNS ready; see `kubectl -n kube-system describe pods`"
+                    "CoreDNS ready; see `kubectl --kubeconfig"
+                    f" {state.kubeconfig} -n kube-system describe pods`"
                 ),
             )
-    state.write_json(state.environment.name, _environment(state))
+    return _facts(state)
 
 
 def down(state: State) -> None:
-    """End the cluster and remove all traces of it, its state directory included.
+    """End the cluster and remove all traces of it but the state directory.
 
     Raises:
         ClusterError: Says what could not be ended or removed.
     """
-    for name in reversed(_machine_names()):
-        Sandbox(name, state).end()
+    _check_root()
     network.remove_host_link()
+    for name in (*(node.name for node in NODES), CONTROL_PLANE):
+        Sandbox(name, state).end()
     cgroups.remove_all()
     sysctls.restore(state)
-    shutil.rmtree(state.root, ignore_errors=False)
 
 
-def _machine_names() -> list[str]:
-    return [CONTROL_PLANE, *(node.name for node in NODES)]
-
-
-def _link_tools(state: State) -> None:
-    directory = state.directory("bin")
-    for module in tools.ALL:
-        for command in tools.ensure(module).iterdir():
-            link = directory / command.name
-            if not link.is_symlink() or link.readlink() != command:
-                link.unlink(missing_ok=True)
-                link.symlink_to(command)
+def _check_root() -> None:
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "the local cluster makes network and mount namespaces, which takes root:"
+            " run `sudo make cluster`, or install Docker and kind, or set KUBECONFIG"
+            " to a cluster of yours"
+        )
 
 
 def _raise_file_limit() -> None:
@@ -115,15 +117,12 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _environment(state: State) -> dict[str, Any]:
+def _facts(state: State) -> dict[str, Any]:
     return {
-        "provider": "local",
-        "kubeconfig": str(state.kubeconfig),
-        "bin": str(state.bin),
-        "auditLog": str(state.audit_log),
         "registry": OPEN,
         "authRegistry": PROTECTED,
         "authRegistryCredentials": str(state.root / "registry-auth.json"),
+        "auditLog": str(state.audit_log),
         "nodes": {
             node.name: {"address": node.address, "gpus": node.gpus} for node in NODES
         },

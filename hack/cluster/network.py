@@ -21,72 +21,22 @@ from hack.cluster.topology import (
 
 HOST_LINK = "pykaito0"
 _BRIDGE = "machines"
-_PORT = "eth0"
+_HOST_PORT = "host"
+_NODE_PORT = "eth0"
 
 
-def ensure_control_plane(machine: Sandbox) -> None:
-    """Give the control plane the bridge, the host's link and the routes.
+def ensure(control_plane: Sandbox, nodes: dict[Node, Sandbox]) -> None:
+    """Connect all machines and the host, or whatever of it is not connected.
 
     Raises:
-        ClusterError: The host's link belongs to a cluster of another checkout.
+        ClusterError: Something else on the host uses the cluster's addresses.
     """
-    if not _has_link(machine, _BRIDGE):
-        machine.network(
-            *("ip", "-batch", "-"),
-            stdin=f"link set lo up\n"
-            f"link add {_BRIDGE} type bridge forward_delay 0\n"
-            f"addr add {CONTROL_PLANE_ADDRESS}/{MACHINE_PREFIX} dev {_BRIDGE}\n"
-            f"link set {_BRIDGE} up\n" + _routes(),
-        )
-    if _has_link(machine, "host"):
-        return
-    if succeeds("ip", "link", "show", HOST_LINK):
-        raise ClusterError(
-            f"the link {HOST_LINK} exists already: another checkout's cluster runs"
-            " on this machine; end it with `make cluster-down` there, or remove a"
-            f" leftover with `ip link delete {HOST_LINK}`"
-        )
-    machine.network(
-        *("ip", "link", "add", "host", "type", "veth"),
-        *("peer", "name", HOST_LINK, "netns", str(os.getpid())),
-    )
-    machine.network("ip", "link", "set", "host", "master", _BRIDGE, "up")
-    run(
-        *("ip", "-batch", "-"),
-        stdin=f"addr add {HOST_ADDRESS}/{MACHINE_PREFIX} dev {HOST_LINK}\n"
-        f"link set {HOST_LINK} up\n" + _routes(),
-    )
-
-
-def ensure_node(machine: Sandbox, control_plane: Sandbox, node: Node) -> None:
-    """Connect a node to the bridge and let it forward for its pods."""
-    if _has_link(machine, _PORT):
-        return
-    control_plane.network(
-        *("ip", "link", "add", node.name, "type", "veth"),
-        *("peer", "name", _PORT, "netns", str(machine.pid)),
-    )
-    control_plane.network("ip", "link", "set", node.name, "master", _BRIDGE, "up")
-    others = "".join(
-        f"route replace {other.pods} via {other.address}\n"
-        for other in NODES
-        if other != node
-    )
-    machine.network(
-        *("ip", "-batch", "-"),
-        stdin=f"link set lo up\n"
-        f"addr add {node.address}/{MACHINE_PREFIX} dev {_PORT}\n"
-        f"link set {_PORT} up\n"
-        # kube-proxy catches Services on the way out, which needs a way out.
-        f"route replace default via {CONTROL_PLANE_ADDRESS}\n" + others,
-    )
-    machine.network(
-        *("sysctl", "-q", "-w"),
-        "net.ipv4.ip_forward=1",
-        "net.ipv4.conf.all.rp_filter=0",
-        "net.ipv4.conf.all.send_redirects=0",
-        "net.bridge.bridge-nf-call-iptables=1",
-    )
+    _ensure_bridge(control_plane)
+    if not _has_link(control_plane, _HOST_PORT):
+        _connect_host(control_plane)
+    for node, machine in nodes.items():
+        if not _has_link(machine, _NODE_PORT):
+            _connect_node(control_plane, node, machine)
 
 
 def remove_host_link() -> None:
@@ -95,10 +45,73 @@ def remove_host_link() -> None:
         run("ip", "link", "delete", HOST_LINK)
 
 
-def _routes() -> str:
+def _ensure_bridge(control_plane: Sandbox) -> None:
+    if not _has_link(control_plane, _BRIDGE):
+        control_plane.network(
+            *("ip", "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0")
+        )
+    _configure(control_plane, _BRIDGE, CONTROL_PLANE_ADDRESS, _cluster_routes())
+
+
+def _connect_host(control_plane: Sandbox) -> None:
+    if succeeds("ip", "link", "show", HOST_LINK):
+        raise ClusterError(
+            f"the link {HOST_LINK} exists already: another checkout's cluster runs"
+            " on this machine; end it with `make cluster-down` there, or remove a"
+            f" leftover with `ip link delete {HOST_LINK}`"
+        )
+    for target in _cluster_routes():
+        if found := run("ip", "route", "show", "exact", target).strip():
+            raise ClusterError(
+                f"the cluster needs the addresses {target}, which this host routes"
+                f" elsewhere: {found}"
+            )
+    control_plane.network(
+        *("ip", "link", "add", _HOST_PORT, "type", "veth"),
+        *("peer", "name", HOST_LINK, "netns", str(os.getpid())),
+    )
+    control_plane.network("ip", "link", "set", _HOST_PORT, "master", _BRIDGE, "up")
+    commands = _configuration(HOST_LINK, HOST_ADDRESS, _cluster_routes())
+    run("ip", "-batch", "-", stdin=commands)
+
+
+def _connect_node(control_plane: Sandbox, node: Node, machine: Sandbox) -> None:
+    """Connect a node to the bridge and let it forward for its pods."""
+    machine.network(
+        *("sysctl", "-q", "-w"),
+        "net.ipv4.ip_forward=1",
+        "net.ipv4.conf.all.rp_filter=0",
+        "net.ipv4.conf.all.send_redirects=0",
+        "net.bridge.bridge-nf-call-iptables=1",
+    )
+    control_plane.network(
+        *("ip", "link", "add", node.name, "type", "veth"),
+        *("peer", "name", _NODE_PORT, "netns", str(machine.pid)),
+    )
+    control_plane.network("ip", "link", "set", node.name, "master", _BRIDGE, "up")
+    others = {other.pods: other.address for other in NODES if other != node}
+    # kube-proxy catches Services on their way out, which needs a way out.
+    way_out = {"default": CONTROL_PLANE_ADDRESS}
+    _configure(machine, _NODE_PORT, node.address, others | way_out)
+
+
+def _cluster_routes() -> dict[str, str]:
     """Ways to pods and Services for who is no node: any node knows Services."""
-    return f"route replace {SERVICE_RANGE} via {CPU_NODE.address}\n" + "".join(
-        f"route replace {node.pods} via {node.address}\n" for node in NODES
+    pods = {node.pods: node.address for node in NODES}
+    return {SERVICE_RANGE: CPU_NODE.address, **pods}
+
+
+def _configure(
+    machine: Sandbox, link: str, address: str, routes: dict[str, str]
+) -> None:
+    commands = "link set lo up\n" + _configuration(link, address, routes)
+    machine.network("ip", "-batch", "-", stdin=commands)
+
+
+def _configuration(link: str, address: str, routes: dict[str, str]) -> str:
+    return (
+        f"addr replace {address}/{MACHINE_PREFIX} dev {link}\nlink set {link} up\n"
+        + ("".join(f"route replace {to} via {via}\n" for to, via in routes.items()))
     )
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -154,14 +155,8 @@ class Process:
         Raises:
             ClusterError: It still runs after being killed.
         """
-        found = self.identity
-        if found:
-            os.kill(found.pid, signal.SIGKILL)
-            wait_until(
-                lambda: not found.alive,
-                timeout=_END_TIMEOUT,
-                otherwise=lambda: f"{self.name} (pid {found.pid}) does not end",
-            )
+        if found := self.identity:
+            end(found, self.name)
         self._record.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Any] | None:
@@ -187,6 +182,40 @@ class Process:
             otherwise=lambda: f"{self.name} was not started",
         )
         return children[0]
+
+
+def end(identity: Identity, name: str) -> None:
+    """Kill a process and wait until it is gone.
+
+    Raises:
+        ClusterError: It still runs; the message calls it `name`.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(identity.pid, signal.SIGKILL)
+    wait_until(
+        lambda: not identity.alive,
+        timeout=_END_TIMEOUT,
+        interval=0.02,
+        otherwise=lambda: f"{name} (pid {identity.pid}) does not end",
+    )
+
+
+def find(command: tuple[str, ...]) -> list[Identity]:
+    """The processes that were started by exactly this command line."""
+    pids = (
+        int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+    )
+    found = (identify(pid) for pid in pids if command_line(pid) == command)
+    return [identity for identity in found if identity]
+
+
+def command_line(pid: int) -> tuple[str, ...]:
+    """A process's command line, empty if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return tuple(text.split("\0")[:-1])
 
 
 def identify(pid: int) -> Identity | None:

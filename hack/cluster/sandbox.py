@@ -7,9 +7,10 @@ mounts, links and firewall rules, when the holding process does.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hack.cluster.commands import ClusterError, run, wait_until
-from hack.cluster.process import Identity, Process
+from hack.cluster.process import Identity, Process, command_line, end, find
 from hack.cluster.state import State
 
 # /run and /var/log are where containerd, the kubelet, CNI and xtables keep state
@@ -41,6 +42,15 @@ class Sandbox:
         return Process(f"machine-{self.name}", self.state)
 
     @property
+    def _pause(self) -> Path:
+        return self.state.bin / "pause"
+
+    @property
+    def _command(self) -> tuple[str, ...]:
+        """The holder's command line, which no other process has."""
+        return (str(self._pause), self.name)
+
+    @property
     def identity(self) -> Identity | None:
         """The process that holds the machine, None if it does not run."""
         return self._holder.identity
@@ -57,35 +67,40 @@ class Sandbox:
             raise ClusterError(f"the machine {self.name} does not run")
         return found.pid
 
-    def ensure(self) -> bool:
-        """Start the machine unless it runs; whether it had to be started."""
+    def ensure(self) -> None:
+        """Start the machine unless it runs."""
         if self.identity:
-            return False
-        pause = str(self.state.bin / "pause")
+            return
+        # Without its record, and so likely without its keys and data, a machine
+        # that still runs is of no use.
+        self._end_forgotten()
         log = str(self.state.directory("machines", self.name, "log"))
         namespaces = ("--mount", "--net", "--pid", "--uts", "--ipc")
         holder = self._holder.start(
             (
                 *("unshare", *namespaces, "--fork", "--mount-proc"),
                 *("--propagation", "private"),
-                *("sh", "-ec", _SET_UP, "sh", self.name, log, pause),
+                *("sh", "-ec", _SET_UP, "sh", self.name, log, str(self._pause)),
             ),
             entered=True,
         )
-        command = f"{pause}\0{self.name}\0"
         wait_until(
-            lambda: _command_line(holder.pid) == command,
+            lambda: command_line(holder.pid) == self._command,
             timeout=10,
             interval=0.01,
             otherwise=lambda: str(
                 self._holder.failure(f"the machine {self.name} did not start")
             ),
         )
-        return True
 
     def end(self) -> None:
-        """End the machine and, as its first process, all that runs in it."""
+        """End the machine and, as its first process, all that runs in it.
+
+        Raises:
+            ClusterError: It does not end.
+        """
         self._holder.end()
+        self._end_forgotten()
 
     def network(self, *argv: str, stdin: str | None = None) -> str:
         """Run a command of the host in the machine's network."""
@@ -121,10 +136,7 @@ class Sandbox:
         process.start(command, entered=True, env=env)
         return process, True
 
-
-def _command_line(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:  # noqa: PTH123
-            return file.read()
-    except FileNotFoundError:
-        return ""
+    def _end_forgotten(self) -> None:
+        """End the machine if it outlived its record, as after `rm -r .cluster`."""
+        for identity in find(self._command):
+            end(identity, self.name)

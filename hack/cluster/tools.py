@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,20 @@ def ensure(module: Module) -> Path:
         _check_go(manifest)
         _build(module, version, folder, linker_flags, directory)
     return directory / "bin"
+
+
+def link(modules: Iterable[Module], directory: Path) -> None:
+    """Make a directory's links lead to the modules' commands, built if need be.
+
+    Raises:
+        ClusterError: As `ensure`.
+    """
+    for module in modules:
+        for command in ensure(module).iterdir():
+            link = directory / command.name
+            if not link.is_symlink() or link.readlink() != command:
+                link.unlink(missing_ok=True)
+                link.symlink_to(command)
 
 
 def cache() -> Path:

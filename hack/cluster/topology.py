@@ -42,7 +42,7 @@ class Node:
     name: str
     address: str
     pods: str
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict, hash=False)
     gpus: int = 0
 
 

@@ -1,0 +1,80 @@
+"""Clusters that are not made here: one of the user's, or kind's.
+
+Both are for machines where the local cluster cannot or need not run. Tests read
+env.json and do not know which of the three they got.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hack.cluster import tools
+from hack.cluster.commands import run, succeeds
+from hack.cluster.progress import note, step
+from hack.cluster.state import State
+
+_KIND_CLUSTER = "pykaito"
+_KIND_TIMEOUT = 600.0
+_ASK_TIMEOUT = 15.0
+
+
+def kubeconfig_of_user(state: State) -> Path | None:
+    """The file KUBECONFIG names, None if it is unset or the local cluster's own."""
+    named = os.environ.get("KUBECONFIG")
+    if not named or Path(named).resolve() == state.kubeconfig.resolve():
+        return None
+    return Path(named)
+
+
+def use_kubeconfig(state: State, kubeconfig: Path) -> dict[str, Any] | None:
+    """Use the cluster that a kubeconfig reaches.
+
+    Images must come from a registry that this machine can push to and the
+    cluster can pull from; PYKAITO_REGISTRY names it.
+
+    Returns:
+        What is known about it, for env.json; None if it does not answer.
+    """
+    tools.link((tools.KUBERNETES, tools.HELM), state.directory("bin"))
+    kubectl = (state.bin / "kubectl", "--kubeconfig", kubeconfig)
+    if not succeeds(*kubectl, "get", "--raw", "/readyz", timeout=_ASK_TIMEOUT):
+        note(f"KUBECONFIG={kubeconfig}: its cluster does not answer, not used")
+        return None
+    shutil.copy(kubeconfig, state.kubeconfig)
+    return {"registry": os.environ.get("PYKAITO_REGISTRY")}
+
+
+def has_kind() -> bool:
+    """Whether kind is installed, and a Docker that works."""
+    return bool(shutil.which("kind")) and succeeds(
+        "docker", "info", timeout=_ASK_TIMEOUT
+    )
+
+
+def up_kind(state: State) -> dict[str, Any]:
+    """Create a cluster by kind, unless it is there.
+
+    Returns:
+        What is known about it, for env.json. Its images are loaded by `kind load`.
+    """
+    tools.link((tools.KUBERNETES, tools.HELM), state.directory("bin"))
+    if _KIND_CLUSTER not in run("kind", "get", "clusters").split():
+        with step("kind cluster"):
+            run(
+                *("kind", "create", "cluster", "--wait", "5m"),
+                *("--name", _KIND_CLUSTER, "--kubeconfig", state.kubeconfig),
+                timeout=_KIND_TIMEOUT,
+            )
+    else:
+        run(
+            *("kind", "export", "kubeconfig"),
+            *("--name", _KIND_CLUSTER, "--kubeconfig", state.kubeconfig),
+        )
+    return {"registry": None, "kindCluster": _KIND_CLUSTER}
+
+
+def down_kind() -> None:
+    """Delete the cluster created by kind."""
+    with step("delete the kind cluster"):
+        run("kind", "delete", "cluster", "--name", _KIND_CLUSTER, timeout=_KIND_TIMEOUT)
