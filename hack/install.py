@@ -70,6 +70,8 @@ def install(kubeconfig: Path, images: dict[str, str]) -> None:
             kubeconfig,
             *("upgrade", "--install", RELEASE, str(CHART)),
             *("--namespace", NAMESPACE, "--create-namespace"),
+            # CRDs may be there already, from the tests or from `kubectl apply`.
+            "--take-ownership",
             *("--values", "-", "--wait", "--timeout", f"{TIMEOUT_SECONDS}s"),
             stdin=json.dumps(values(images)),
         )

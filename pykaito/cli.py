@@ -1,7 +1,6 @@
 """The command line, and the place where the operator is put together."""
 
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -109,7 +108,7 @@ async def run(
 ) -> None:
     """Put the operator together and run it until SIGTERM or SIGINT."""
     clock, rng = SystemClock(), random.Random()  # noqa: S311 - jitter, no secret
-    identity = os.environ.get("POD_NAME") or default_identity()
+    identity = default_identity()
     client = await Client.connect(
         kubeconfig=kubeconfig, user_agent=f"pykaito/{pykaito.__version__}"
     )
@@ -126,7 +125,7 @@ async def run(
             client,
             cache,
             clock=clock,
-            identity=default_identity(),
+            identity=identity,
             leader_election=LeaderElection(
                 namespace=namespace or client.namespace, name="pykaito"
             )

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from pykaito.api import labels
-from pykaito.api.conditions import WorkspaceCondition
+from pykaito.api.conditions import NodeReason, WorkspaceCondition
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
@@ -190,10 +190,10 @@ class WorkspaceReconciler:
         if stalled := turned.get(WorkspaceCondition.STALLED):
             self._events.warning(live, stalled["reason"], stalled["message"])
         elif resource := turned.get(WorkspaceCondition.RESOURCE_READY):
-            ready = resource["status"] == "True"
-            record = self._events.normal if ready else self._events.warning
-            reason = "NodesReady" if ready else resource["reason"]
-            record(live, reason, resource["message"])
+            if resource["status"] == "True":
+                self._events.normal(live, "NodesReady", resource["message"])
+            elif resource["reason"] != NodeReason.RESOURCE_NOT_READY:
+                self._events.warning(live, resource["reason"], resource["message"])
         ready_now = turned.get(WorkspaceCondition.READY)
         if ready_now and ready_now["status"] == "True":
             self._events.normal(live, "Ready", ready_now["message"])
