@@ -8,7 +8,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from hack.generate import crds
+from hack.generate import crds, docs
 from pykaito.api.definitions import DEFINITIONS
 
 ROOT = Path(__file__).parents[2]
@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 def generated(root: Path) -> dict[Path, str]:
     """Return what each generated file under `root` should hold."""
-    return {
-        root / "manifests" / "crds" / crds.file_name(definition): crds.to_yaml(
-            definition
-        )
-        for definition in DEFINITIONS
+    manifests = {
+        root / "manifests" / "crds" / crds.file_name(kind): crds.to_yaml(kind)
+        for kind in DEFINITIONS
     }
+    page = root / "docs" / "api.md"
+    return {**manifests, page: docs.fill(page.read_text(encoding="utf-8"))}
 
 
 def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:
