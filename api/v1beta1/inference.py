@@ -1,135 +1,14 @@
 """Workspace.inference: which model to serve, and how."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from pykaito.api.meta import ApiModel
-from pykaito.api.names import Image, ObjectName
-from pykaito.api.schema import DNS_SUBDOMAIN, PRESERVE_UNKNOWN, Matching, Rule, rules
-from pykaito.api.v1beta1.data import DataSource
-
-
-class AccessMode(StrEnum):
-    """Who may pull the model's image."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-
-
-class PresetOptions(ApiModel):
-    """How to get a model that is not freely available."""
-
-    image: Image | None = None
-    """The image that holds the model, for accessMode private."""
-
-    image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=16)] = ()
-    """Secrets of the type kubernetes.io/dockerconfigjson, in the Workspace's namespace,
-    to pull the image with."""
-
-    model_access_secret: ObjectName | None = None
-    """A Secret in the Workspace's namespace whose key HF_TOKEN holds a token of the
-    model hub, for models that need one to be downloaded."""
-
-
-class Preset(ApiModel):
-    """A model the operator knows how to run."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            Rule(
-                "self.accessMode != 'private' || (has(self.presetOptions) && "
-                "has(self.presetOptions.image))",
-                "accessMode private needs the image that holds the model",
-                field_path=".presetOptions.image",
-            ),
-            Rule(
-                "self == oldSelf",
-                "the preset cannot be changed; make a new Workspace",
-                found="'the preset cannot be changed' + (self.name == oldSelf.name ? "
-                "'' : ' from ' + oldSelf.name + ' to ' + self.name) + '; make a new "
-                "Workspace'",
-            ),
-        )
-    )
-
-    name: Annotated[
-        str,
-        Field(max_length=193),
-        Matching(
-            "^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)?$",
-            "be a model of the catalogue, such as falcon-7b, or of a hub, as org/name",
-        ),
-    ]
-    """A model of the catalogue, such as falcon-7b, or of a hub, such as
-    microsoft/Phi-4-mini-instruct. Upper and lower case are the same."""
-
-    access_mode: AccessMode = AccessMode.PUBLIC
-    """public: the catalogue says where the model is. private: presetOptions.image holds
-    it."""
-
-    preset_options: PresetOptions | None = None
-    """How to get a model that is not freely available."""
-
-
-_ADAPTER_NAME = (
-    "an adapter needs a name of at most 63 lower-case letters, digits, - and ., with a "
-    "letter or digit at both ends of each part"
-)
-
-ADAPTER_SOURCE_RULES = (
-    Rule(
-        "has(self.name) && self.name.size() <= 63 && "
-        f"self.name.matches(r'{DNS_SUBDOMAIN}')",
-        _ADAPTER_NAME,
-        found=f"'{_ADAPTER_NAME}; found ' + (has(self.name) ? self.name : 'none')",
-        field_path=".name",
-    ),
-    Rule(
-        "!has(self.urls) || self.urls.size() == 0",
-        "an adapter cannot be loaded from URLs; use image or volumeSource",
-        field_path=".urls",
-    ),
-    Rule(
-        "has(self.image) != has(self.volumeSource)",
-        "set exactly one of image and volumeSource",
-        found="'set exactly one of image and volumeSource; found ' + (has(self.image) "
-        "? 'both' : 'neither')",
-    ),
-)
-
-STRENGTH_RULE = Rule(
-    "self.matches(r'^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$') && "
-    "double(self) <= 1.0",
-    "strength must be a decimal number from 0 to 1, in quotes",
-    found="'strength must be a decimal number from 0 to 1; found ' + self",
-)
-
-
-class Adapter(ApiModel):
-    """LoRA weights to load on top of the model."""
-
-    source: Annotated[DataSource, Field(json_schema_extra=rules(*ADAPTER_SOURCE_RULES))]
-    """Where the adapter comes from, and the name to ask for it by."""
-
-    strength: (
-        Annotated[
-            str,
-            Field(min_length=1, max_length=32, json_schema_extra=rules(STRENGTH_RULE)),
-        ]
-        | None
-    ) = None
-    """How much of the adapter to mix in, from "0" to "1"; all of it where absent. The
-    transformers runtime only."""
-
-
-ADAPTERS_RULE = Rule(
-    # As container names a dot becomes a dash, so the two are one character here.
-    "self.all(a, !has(a.source.name) || self.exists_one(b, has(b.source.name) && "
-    "b.source.name.replace('.', '-') == a.source.name.replace('.', '-')))",
-    "adapters need different names ('.' and '-' count as the same)",
-)
+from pykaito.api.names import ObjectName
+from pykaito.api.schema import PRESERVE_UNKNOWN, Rule, rules
+from pykaito.api.v1beta1.adapter import ADAPTERS_RULE, Adapter
+from pykaito.api.v1beta1.preset import Preset
 
 INFERENCE_RULES = (
     Rule(
