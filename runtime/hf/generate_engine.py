@@ -100,7 +100,7 @@ class GenerateEngine:
             self._queue.clear()
             self._changed.notify()
         for generation in left:
-            generation.fail(NotReadyError("the server is shutting down"))
+            generation.end(NotReadyError("the server is shutting down"))
             generation.cancel()
 
     def join(self, timeout: float) -> None:
@@ -118,19 +118,19 @@ class GenerateEngine:
     def _run(self) -> None:
         while (generation := self._next()) is not None:
             started = generation.started_at = time.monotonic()
+            outcome: ApiError | None = None
             try:
                 self._generate(generation)
             except CancelledGenerationError:
                 pass
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a model raises
-                generation.fail(self._explain(error, generation))
-            else:
-                generation.finish()
-            finally:
-                seconds = time.monotonic() - started
-                self._typical_seconds += (seconds - self._typical_seconds) / 8
-                with self._changed:
-                    self._current = None
+                outcome = self._explain(error, generation)
+            seconds = time.monotonic() - started
+            self._typical_seconds += (seconds - self._typical_seconds) / 8
+            with self._changed:
+                self._current = None
+            # Last: whoever has seen the end finds the place free.
+            generation.end(outcome)
 
     def _next(self) -> "_Generation | None":
         with self._changed:
@@ -250,11 +250,8 @@ class _Generation:
         self.emitted = True
         self._put(chunk)
 
-    def fail(self, error: ApiError) -> None:
+    def end(self, error: ApiError | None) -> None:
         self._put(error)
-
-    def finish(self) -> None:
-        self._put(None)
 
     def _put(self, event: Chunk | ApiError | None) -> None:
         # The loop may be closed when the process is on its way out.

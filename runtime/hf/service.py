@@ -63,6 +63,7 @@ class Run:
         self._first_token: float | None = None
         self._last_token = self._arrived
         self._tokens = 0
+        self._unfinished = request.sequences
         #: As vLLM names it; whoever leaves before the end has aborted.
         self._outcome = "abort"
         self._closed = False
@@ -71,11 +72,12 @@ class Run:
         chunks = self._generation.chunks()
         # The event loop's clock is the same monotonic one.
         deadline = self._arrived + self._timeout
-        unfinished = self.request.sequences
-        while unfinished:
+        while True:
             try:
                 async with asyncio.timeout_at(deadline):
                     chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
             except TimeoutError:
                 self._outcome = "error"
                 raise RequestTimeoutError(
@@ -86,10 +88,6 @@ class Run:
                 self._outcome = "error"
                 raise
             self._observe(chunk)
-            if chunk.finish_reason is not None:
-                unfinished -= 1
-                if not unfinished:
-                    self._outcome = chunk.finish_reason
             yield chunk
 
     def close(self) -> None:
@@ -109,6 +107,10 @@ class Run:
             self._metrics.inter_token_latency.observe(now - self._last_token)
         if chunk.sequence == 0:
             self._last_token = now
+        if chunk.finish_reason is not None:
+            self._unfinished -= 1
+            if not self._unfinished:
+                self._outcome = chunk.finish_reason
         self._tokens += len(chunk.token_ids)
         self._metrics.generation_tokens.inc(len(chunk.token_ids))
 
