@@ -8,7 +8,7 @@ from pykaito.api.meta import ApiModel
 from pykaito.api.names import ObjectName
 from pykaito.api.schema import Rule, rules
 from pykaito.api.v1beta1.data import DataDestination, Dataset
-from pykaito.api.v1beta1.preset import Preset
+from pykaito.api.v1beta1.inference import Preset
 
 _URLS = "has(self.urls) && self.urls.size() > 0"
 _GIVEN = f"[{_URLS}, has(self.volumeSource), has(self.image)].filter(x, x).size()"
