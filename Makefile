@@ -29,3 +29,53 @@ $(VENV)/.ready: pyproject.toml uv.lock hack/cpu_torch.py
 
 .PHONY: env
 env: $(VENV)/.ready ## Install the Python environment into .venv
+
+.PHONY: demo
+demo: env ## From nothing to a model that answers: cluster, images, operator, Workspace
+	@$(RUN)/python -m hack.demo
+
+.PHONY: test
+test: lint unit e2e ## Every check: lint, types, unit tests, end-to-end tests
+
+.PHONY: lint
+lint: env ## Check format, style, types, import contracts and generated files
+	@$(RUN)/ruff format --check --quiet .
+	@$(RUN)/ruff check --quiet .
+	@$(RUN)/mypy -p pykaito -p hack
+	@$(RUN)/lint-imports
+	@$(RUN)/python -m hack.generate --check
+	@$(RUN)/uv lock --check --quiet
+
+.PHONY: unit
+unit: env ## Run the unit tests
+	@$(RUN)/pytest tests/unit -n 2 --dist loadfile -q
+
+.PHONY: e2e
+e2e: cluster ## Run the end-to-end tests on a real cluster
+	@$(RUN)/pytest tests/e2e -q -n 2 --dist loadfile -m 'not serial'
+	@$(RUN)/pytest tests/e2e -q -m serial
+
+.PHONY: cluster
+cluster: env ## Bring up a real Kubernetes on this machine (.cluster/kubeconfig)
+	@$(RUN)/python -m hack.cluster up
+
+.PHONY: cluster-down
+cluster-down: env ## Remove every trace of the cluster
+	@$(RUN)/python -m hack.cluster down
+
+.PHONY: images
+images: env ## Build the images and push them to the cluster's registry
+	@$(RUN)/python -m hack.images push
+
+.PHONY: generate
+generate: env ## Generate the CRDs from the models in api/
+	@$(RUN)/python -m hack.generate
+
+.PHONY: bench
+bench: cluster ## Measure, against a named baseline
+	@$(RUN)/python -m hack.bench
+
+.PHONY: clean
+clean: ## Remove the environment and what tools left behind
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,12 +16,9 @@ import yaml
 from hack import paths
 from hack.cluster import local
 from hack.cluster.commands import ClusterError
-from hack.cluster.progress import step
 from hack.cluster.state import LOCAL
-from hack.images.registry import local as local_registry
-from hack.images.registry import push
-from hack.images.weights import pack_weights
 from hack.install import NAMESPACE, install, push_images
+from hack.weights import push_weights
 
 NAME = "workspace-phi-3-5-mini"
 MODEL = "phi-3.5-mini-instruct"
@@ -49,7 +46,7 @@ def run() -> None:
     kubeconfig = LOCAL.kubeconfig
     headline("Images")
     images = push_images()
-    weights = push_weights()
+    weights = push_weights("phi3")
     headline("The operator")
     install(kubeconfig, images)
     headline("A Workspace")
@@ -65,20 +62,6 @@ def run() -> None:
     headline("The model answers")
     with port_forward(kubeconfig) as url:
         talk(url)
-
-
-def push_weights() -> str:
-    """Make a small model of Phi-3's architecture, and an image of its weights."""
-    folder = paths.CACHE / "models" / "phi3"
-    if not (folder / "config.json").exists():
-        with step("a small model of Phi-3's architecture"):
-            command = [sys.executable, "-m", "hack.models", "--architecture", "phi3"]
-            command += ["--out", str(folder)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
-    registry = local_registry()
-    built = pack_weights(folder, "phi-3")
-    push(built, registry)
-    return registry.reference(built)
 
 
 def workspace(node: str, weights: str) -> str:

@@ -5,6 +5,8 @@ kind through pytest-kind, where Docker runs; the local cluster of ``hack/``. No
 test knows which of the three it got.
 """
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from hack import paths
+from hack.install import NAMESPACE, install, push_images
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -78,3 +81,37 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl("create", "namespace", name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def images(kubeconfig: Path) -> dict[str, str]:
+    """The operator's and the runtime's image, built and where nodes can pull them."""
+    assert kubeconfig.exists()
+    return push_images()
+
+
+@pytest.fixture(scope="session")
+def operator(kubeconfig: Path, images: dict[str, str]) -> str:
+    """The operator of this checkout, installed by its chart; its namespace."""
+    paths.CLUSTER.mkdir(exist_ok=True)
+    with (paths.CLUSTER / "install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        install(kubeconfig, images)
+    return NAMESPACE
+
+
+@pytest.fixture(scope="session")
+def gpu_node(kubectl: Kubectl) -> str:
+    """A node that offers GPUs."""
+    nodes = json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
+    for node in nodes:
+        if int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)):
+            return str(node["metadata"]["name"])
+    pytest.fail("no node has nvidia.com/gpu allocatable")
+
+
+@pytest.fixture(scope="session")
+def cpu_node(kubectl: Kubectl, gpu_node: str) -> str:
+    """A node that offers none."""
+    names = kubectl("get", "nodes", "-o", "name").stdout.split()
+    return next(n for name in names if (n := name.removeprefix("node/")) != gpu_node)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from workspaces import raw_workspace
 
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference import manifests
 from pykaito.runtime.presets.plan import plan
+from tests.unit.reconcilers.workspaces import raw_workspace
 
 GOLDEN = Path(__file__).parent / "golden"
 

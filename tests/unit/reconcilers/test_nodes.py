@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from workspaces import node, workspace
 
 from pykaito.reconcilers.workspace.nodes import machine_name, select_nodes
+from tests.unit.reconcilers.workspaces import node, workspace
 
 LABELS = {"apps": "falcon-7b"}
 OF_TYPE = {**LABELS, "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}

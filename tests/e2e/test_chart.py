@@ -1,0 +1,46 @@
+"""`helm install` brings the operator, `helm uninstall` leaves what users made."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hack.install import RELEASE, helm, install
+from tests.e2e.workspaces import Applied, Kubectl, example
+
+pytestmark = pytest.mark.serial
+
+
+def test_the_operators_image_holds_no_torch(kubectl: Kubectl, operator: str) -> None:
+    done = kubectl(
+        *("exec", "-n", operator, "deployment/pykaito", "--"),
+        *("python3", "-c", "import torch"),
+        check=False,
+    )
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_the_operator_cannot_read_secrets(kubectl: Kubectl, operator: str) -> None:
+    account = f"system:serviceaccount:{operator}:pykaito"
+    done = kubectl(
+        "auth", "can-i", "get", "secrets", "-A", "--as", account, check=False
+    )
+    assert done.stdout.strip() == "no"
+
+
+def test_uninstalling_leaves_workspaces_and_crds_and_installing_takes_them_up(
+    kubectl: Kubectl,
+    kubeconfig: Path,
+    operator: str,
+    images: dict[str, str],
+    namespace: str,
+) -> None:
+    applied = Applied(kubectl, namespace, example("falcon-7b.yaml"))
+    applied.wait_reason("ResourceReady", "NoMatchingNode")
+    helm(kubeconfig, "uninstall", RELEASE, "--namespace", operator, "--wait")
+    listed = json.loads(kubectl("get", "crds", "-o", "json").stdout)["items"]
+    crds = {crd["metadata"]["name"] for crd in listed}
+    assert {"workspaces.kaito.sh", "machines.kaito.sh"} <= crds
+    assert applied.name in applied.kubectl("get", "workspaces", "-o", "name")
+    install(kubeconfig, images)
+    applied.kubectl("delete", "workspace", applied.name, "--timeout=60s")
