@@ -29,25 +29,28 @@ def ensure(node: str) -> None:
         _hand_down_controllers(group)
 
 
-def remove_all() -> None:
-    """Remove the control groups of all nodes, once their processes are gone.
+def remove(path: str = f"/{_PARENT}") -> None:
+    """Remove a control group and all below it, once their processes are gone.
+
+    Args:
+        path: Of one node, or by default of all.
 
     Raises:
         ClusterError: Something still runs in one of them.
     """
     wait_until(
-        lambda: not list(_removed_or_left()),
+        lambda: not list(_removed_or_left(path)),
         timeout=_REMOVE_TIMEOUT,
-        otherwise=lambda: f"no process left in {', '.join(map(str, existing()))}",
+        otherwise=lambda: f"no process left in {', '.join(map(str, _existing(path)))}",
     )
 
 
-def existing() -> list[Path]:
-    """The clusters' control groups that exist, children before their parents."""
+def _existing(path: str) -> list[Path]:
+    """The control groups from `path` down, children before their parents."""
     return [
         group
         for mount in mounts(Path("/proc/mounts").read_text())
-        for group in _tree(mount / _PARENT)
+        for group in _tree(mount / path.lstrip("/"))
     ]
 
 
@@ -66,8 +69,8 @@ def _tree(group: Path) -> Iterable[Path]:
     yield group
 
 
-def _removed_or_left() -> Iterator[Path]:
-    for group in existing():
+def _removed_or_left(path: str) -> Iterator[Path]:
+    for group in _existing(path):
         try:
             group.rmdir()
         except FileNotFoundError:
@@ -89,8 +92,12 @@ def _fill_cpuset(group: Path) -> None:
 
 
 def _hand_down_controllers(group: Path) -> None:
-    """Let the children of a version 2 group use all controllers it has."""
-    available = group / "cgroup.controllers"
-    if available.exists():
-        wanted = " ".join(f"+{name}" for name in available.read_text().split())
+    """Let the children of a version 2 group use all controllers it has.
+
+    Where version 1 has memory, it has all that counts, and this is left alone.
+    """
+    file = group / "cgroup.controllers"
+    available = file.read_text().split() if file.exists() else []
+    if "memory" in available:
+        wanted = " ".join(f"+{name}" for name in available)
         (group / "cgroup.subtree_control").write_text(wanted)

@@ -38,14 +38,12 @@ def down(state: State) -> None:
         ClusterError: Something of it could not be removed.
     """
     with _alone():
-        match environment(state).get("provider"):
-            case "kubeconfig":
-                pass
-            case "kind":
-                existing.down_kind()
-            case _:
-                # Also after an `up` that failed before it could say what it is.
-                local.down(state)
+        provider = environment(state).get("provider")
+        if provider == "kind":
+            existing.down_kind()
+        # Also after an `up` that failed before it could say what it is.
+        if provider in {None, "local"} or state.pids.exists():
+            local.down(state)
         if state.root.exists():
             shutil.rmtree(state.root)
 
@@ -74,9 +72,7 @@ def environment(state: State) -> dict[str, Any]:
 
 
 def _bring_up(state: State) -> tuple[str, dict[str, Any]]:
-    if (theirs := existing.kubeconfig_of_user(state)) and (
-        facts := existing.use_kubeconfig(state, theirs)
-    ):
+    if existing.names_another(state) and (facts := existing.use_kubeconfig(state)):
         return "kubeconfig", facts
     # A local cluster stays the one in use, even if kind gets installed meanwhile.
     if environment(state).get("provider") != "local" and existing.has_kind():

@@ -16,14 +16,12 @@ from hack.cluster.topology import (
     API_SERVICE_ADDRESS,
     CONTROL_PLANE_ADDRESS,
     DOMAIN,
+    NODE_GRACE_SECONDS,
     POD_RANGE,
     SERVICE_RANGE,
 )
 
 _START_TIMEOUT = 90.0
-# Long enough for a node's heartbeats every ten seconds, short enough for a test
-# that waits for a dead node to be noticed.
-_NODE_GRACE_SECONDS = 16
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -162,7 +160,7 @@ class ControlPlane:
             f"--cluster-signing-key-file={self.authority.key}",
             f"--cluster-cidr={POD_RANGE}",
             "--allocate-node-cidrs=false",
-            f"--node-monitor-grace-period={_NODE_GRACE_SECONDS}s",
+            f"--node-monitor-grace-period={NODE_GRACE_SECONDS}s",
         )
         self._manager(
             "kube-scheduler",

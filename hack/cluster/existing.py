@@ -19,16 +19,14 @@ _KIND_TIMEOUT = 600.0
 _ASK_TIMEOUT = 15.0
 
 
-def kubeconfig_of_user(state: State) -> Path | None:
-    """The file KUBECONFIG names, None if it is unset or the local cluster's own."""
+def names_another(state: State) -> bool:
+    """Whether KUBECONFIG is set to something else than our own kubeconfig."""
     named = os.environ.get("KUBECONFIG")
-    if not named or Path(named).resolve() == state.kubeconfig.resolve():
-        return None
-    return Path(named)
+    return bool(named) and Path(str(named)).resolve() != state.kubeconfig.resolve()
 
 
-def use_kubeconfig(state: State, kubeconfig: Path) -> dict[str, Any] | None:
-    """Use the cluster that a kubeconfig reaches.
+def use_kubeconfig(state: State) -> dict[str, Any] | None:
+    """Use the cluster that KUBECONFIG reaches.
 
     Images must come from a registry that this machine can push to and the
     cluster can pull from; PYKAITO_REGISTRY names it.
@@ -37,11 +35,13 @@ def use_kubeconfig(state: State, kubeconfig: Path) -> dict[str, Any] | None:
         What is known about it, for env.json; None if it does not answer.
     """
     tools.link((tools.KUBERNETES, tools.HELM), state.directory("bin"))
-    kubectl = (state.bin / "kubectl", "--kubeconfig", kubeconfig)
-    if not succeeds(*kubectl, "get", "--raw", "/readyz", timeout=_ASK_TIMEOUT):
-        note(f"KUBECONFIG={kubeconfig}: its cluster does not answer, not used")
+    kubectl = state.bin / "kubectl"
+    if not succeeds(kubectl, "get", "--raw", "/readyz", timeout=_ASK_TIMEOUT):
+        note(f"KUBECONFIG={os.environ['KUBECONFIG']}: no cluster answers, not used")
         return None
-    shutil.copy(kubeconfig, state.kubeconfig)
+    # One file, with all it needs and the current context alone.
+    text = run(kubectl, "config", "view", "--raw", "--flatten", "--minify")
+    state.write(state.kubeconfig.name, text, mode=0o600)
     return {"registry": os.environ.get("PYKAITO_REGISTRY")}
 
 

@@ -1,8 +1,8 @@
 """GPUs that a node advertises without having them.
 
 A device plugin would report them to the kubelet; here the node's status is
-patched instead, which the kubelet keeps through its own updates. Starting anew it
-forgets resources that no plugin vouches for, so they are advertised again.
+patched instead, which the kubelet keeps through its own updates and restarts. A
+node that was deleted and registers anew has none, until they are advertised again.
 """
 
 from hack.cluster.api import Api

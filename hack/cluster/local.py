@@ -40,14 +40,23 @@ def up(state: State) -> dict[str, Any]:
     """
     _check_root()
     packages.ensure()
+    control_machine = Sandbox(CONTROL_PLANE, state)
+    if network.used_by_another(control_machine):
+        raise ClusterError(
+            "another checkout's cluster runs on this machine: end it with"
+            " `make cluster-down` there"
+        )
     tools.link(tools.ALL, state.directory("bin"))
     _raise_file_limit()
     sysctls.remember(state)
     pause = images.ensure_pause_program(state)
     authority = Authority(state)
 
-    control_machine = Sandbox(CONTROL_PLANE, state)
     node_machines = {node: Sandbox(node.name, state) for node in NODES}
+    for node, machine in node_machines.items():
+        if not machine.identity:
+            # A kubelet takes seconds over each group that a crash left behind.
+            cgroups.remove(cgroups.path_of(node.name))
     for machine in (control_machine, *node_machines.values()):
         machine.ensure()
     network.ensure(control_machine, node_machines)
@@ -65,16 +74,16 @@ def up(state: State) -> dict[str, Any]:
     shutil.copy(admin, state.kubeconfig)
 
     api = control_plane.api
-    nodes = [
-        NodeMachine(node, state, machine, authority)
+    nodes = {
+        node: NodeMachine(node, state, machine, authority)
         for node, machine in node_machines.items()
-    ]
-    for node in nodes:
-        node.ensure(pause_image)
+    }
+    for processes in nodes.values():
+        processes.ensure(pause_image)
     dns.ensure(api, dns_image)
-    for node in nodes:
-        node.wait_ready(api)
-        gpu.ensure_advertised(api, node.node)
+    for node, processes in nodes.items():
+        processes.wait_ready(api)
+        gpu.ensure_advertised(api, node)
     if not dns.ready(api):
         with step("cluster DNS"):
             wait_until(
@@ -95,10 +104,14 @@ def down(state: State) -> None:
         ClusterError: Says what could not be ended or removed.
     """
     _check_root()
-    network.remove_host_link()
-    for name in (*(node.name for node in NODES), CONTROL_PLANE):
-        Sandbox(name, state).end()
-    cgroups.remove_all()
+    control_machine = Sandbox(CONTROL_PLANE, state)
+    network.disconnect_host(control_machine)
+    for node in NODES:
+        Sandbox(node.name, state).end()
+    control_machine.end()
+    if network.used_by_another(control_machine):
+        return
+    cgroups.remove()
     sysctls.restore(state)
 
 

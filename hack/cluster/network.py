@@ -19,7 +19,7 @@ from hack.cluster.topology import (
     Node,
 )
 
-HOST_LINK = "pykaito0"
+_HOST_LINK = "pykaito0"
 _BRIDGE = "machines"
 _HOST_PORT = "host"
 _NODE_PORT = "eth0"
@@ -29,7 +29,7 @@ def ensure(control_plane: Sandbox, nodes: dict[Node, Sandbox]) -> None:
     """Connect all machines and the host, or whatever of it is not connected.
 
     Raises:
-        ClusterError: Something else on the host uses the cluster's addresses.
+        ClusterError: The host routes the cluster's addresses elsewhere.
     """
     _ensure_bridge(control_plane)
     if not _has_link(control_plane, _HOST_PORT):
@@ -39,10 +39,16 @@ def ensure(control_plane: Sandbox, nodes: dict[Node, Sandbox]) -> None:
             _connect_node(control_plane, node, machine)
 
 
-def remove_host_link() -> None:
+def disconnect_host(control_plane: Sandbox) -> None:
     """Remove the host's link, and with it its address and routes."""
-    if succeeds("ip", "link", "show", HOST_LINK):
-        run("ip", "link", "delete", HOST_LINK)
+    if control_plane.identity and _has_link(control_plane, _HOST_PORT):
+        control_plane.network("ip", "link", "delete", _HOST_PORT)
+
+
+def used_by_another(control_plane: Sandbox) -> bool:
+    """Whether the host is connected to the cluster of another checkout."""
+    ours = control_plane.identity and _has_link(control_plane, _HOST_PORT)
+    return not ours and succeeds("ip", "link", "show", _HOST_LINK)
 
 
 def _ensure_bridge(control_plane: Sandbox) -> None:
@@ -54,12 +60,6 @@ def _ensure_bridge(control_plane: Sandbox) -> None:
 
 
 def _connect_host(control_plane: Sandbox) -> None:
-    if succeeds("ip", "link", "show", HOST_LINK):
-        raise ClusterError(
-            f"the link {HOST_LINK} exists already: another checkout's cluster runs"
-            " on this machine; end it with `make cluster-down` there, or remove a"
-            f" leftover with `ip link delete {HOST_LINK}`"
-        )
     for target in _cluster_routes():
         if found := run("ip", "route", "show", "exact", target).strip():
             raise ClusterError(
@@ -68,10 +68,10 @@ def _connect_host(control_plane: Sandbox) -> None:
             )
     control_plane.network(
         *("ip", "link", "add", _HOST_PORT, "type", "veth"),
-        *("peer", "name", HOST_LINK, "netns", str(os.getpid())),
+        *("peer", "name", _HOST_LINK, "netns", str(os.getpid())),
     )
     control_plane.network("ip", "link", "set", _HOST_PORT, "master", _BRIDGE, "up")
-    commands = _configuration(HOST_LINK, HOST_ADDRESS, _cluster_routes())
+    commands = _configuration(_HOST_LINK, HOST_ADDRESS, _cluster_routes())
     run("ip", "-batch", "-", stdin=commands)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hack.cluster.pki import Pair
-from hack.cluster.topology import DNS_ADDRESS, DOMAIN, Node
+from hack.cluster.topology import DNS_ADDRESS, DOMAIN, NODE_GRACE_SECONDS, Node
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 _CNI_PLUGINS = "/usr/lib/cni"
@@ -48,6 +48,9 @@ def kubelet(
         "clusterDomain": DOMAIN,
         "resolvConf": str(resolver),
         "volumePluginDir": str(volume_plugins),
+        # Renewed four times as often as it would run out: a busy machine may
+        # miss a heartbeat or two.
+        "nodeLeaseDurationSeconds": NODE_GRACE_SECONDS,
         "failSwapOn": False,
         # Lowering it takes a capability that a container may lack.
         "oomScoreAdj": 0,

@@ -52,8 +52,11 @@ class Sandbox:
 
     @property
     def identity(self) -> Identity | None:
-        """The process that holds the machine, None if it does not run."""
-        return self._holder.identity
+        """The process that holds the machine, None if it does not run.
+
+        A machine that outlived its record, as after `rm -r .cluster`, still runs.
+        """
+        return self._holder.identity or next(iter(find(self._command)), None)
 
     @property
     def pid(self) -> int:
@@ -69,11 +72,10 @@ class Sandbox:
 
     def ensure(self) -> None:
         """Start the machine unless it runs."""
-        if self.identity:
+        if self._holder.identity:
             return
-        # Without its record, and so likely without its keys and data, a machine
-        # that still runs is of no use.
-        self._end_forgotten()
+        # One that outlived its record outlived its keys and data too.
+        self.end()
         log = str(self.state.directory("machines", self.name, "log"))
         namespaces = ("--mount", "--net", "--pid", "--uts", "--ipc")
         holder = self._holder.start(
@@ -99,8 +101,9 @@ class Sandbox:
         Raises:
             ClusterError: It does not end.
         """
+        for identity in find(self._command):
+            end(identity, self.name)
         self._holder.end()
-        self._end_forgotten()
 
     def network(self, *argv: str, stdin: str | None = None) -> str:
         """Run a command of the host in the machine's network."""
@@ -135,8 +138,3 @@ class Sandbox:
         process.end()
         process.start(command, entered=True, env=env)
         return process, True
-
-    def _end_forgotten(self) -> None:
-        """End the machine if it outlived its record, as after `rm -r .cluster`."""
-        for identity in find(self._command):
-            end(identity, self.name)

@@ -1,6 +1,7 @@
 """What of the host a cluster could leave changed, to be compared."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -97,11 +98,9 @@ def _control_groups() -> Iterable[str]:
         line.rsplit(":", 1)[1].split("/")[1]
         for line in Path("/proc/self/cgroup").read_text().splitlines()
     }
-    root = Path("/sys/fs/cgroup")
-    for directory in root.glob("**/"):
-        parts = directory.relative_to(root).parts
-        if not (own - {""}) & set(parts):
-            yield str(directory)
+    for directory, _, _ in os.walk("/sys/fs/cgroup"):
+        if not (own - {""}) & set(directory.split("/")):
+            yield directory
 
 
 def _settings() -> Iterable[str]:

@@ -23,6 +23,10 @@ API_SERVICE_ADDRESS = "10.96.0.1"
 DNS_ADDRESS = "10.96.0.10"
 DOMAIN = "cluster.local"
 
+# How long a node may be silent before it counts as lost: short enough for a test
+# to wait for.
+NODE_GRACE_SECONDS = 16
+
 API_PORT = 6443
 API_URL = f"https://{CONTROL_PLANE_ADDRESS}:{API_PORT}"
 
