@@ -26,6 +26,7 @@ from pykaito.operator.errors import (
     ServerError,
     TooManyRequestsError,
 )
+from pykaito.operator.leader import NotLeaderError
 from pykaito.operator.objects import EVENTS, Object, Resource, name, namespace, uid
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -244,9 +245,9 @@ class EventRecorder:
             except (ServerError, TooManyRequestsError) as error:
                 pause = error.retry_after or _RETRY_PAUSE * 2**attempt
                 await self._clock.sleep(min(pause, _LONGEST_PAUSE))
-            except ApiError as error:
-                # Forbidden, a namespace that terminates, a field refused:
-                # another try would end the same.
+            except (ApiError, NotLeaderError) as error:
+                # Forbidden, a namespace that terminates, a field refused, the
+                # lease lost: another try would end the same.
                 self._dropped("refused")
                 _log.info("an event was refused", reason=reason, error=str(error))
                 return
