@@ -1,6 +1,8 @@
 """Cluster DNS: CoreDNS as an ordinary Deployment behind the Service kube-dns."""
 
+import socket
 import string
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ import yaml
 from hack.cluster.api import Api
 from hack.cluster.topology import CPU_NODE, DNS_ADDRESS, DOMAIN
 
+_PORT = 53
+_ANSWER_TIMEOUT = 0.5
+_QUERY_ID = 1
 _PATHS = {
     "ServiceAccount": "/api/v1/namespaces/kube-system/serviceaccounts",
     "ConfigMap": "/api/v1/namespaces/kube-system/configmaps",
@@ -27,10 +32,29 @@ def ensure(api: Api, image: str) -> None:
         )
 
 
-def ready(api: Api) -> bool:
-    """Whether a CoreDNS answers."""
-    deployment = api.get(f"{_PATHS['Deployment']}/coredns") or {}
-    return bool(deployment.get("status", {}).get("readyReplicas"))
+def answers() -> bool:
+    """Whether cluster DNS, asked as a pod would, knows the API server's Service."""
+    question = query(f"kubernetes.default.svc.{DOMAIN}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(_ANSWER_TIMEOUT)
+        try:
+            client.sendto(question, (DNS_ADDRESS, _PORT))
+            return has_answer(client.recv(512))
+        except OSError:
+            return False
+
+
+def query(name: str) -> bytes:
+    """A DNS question for a name's IPv4 address."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    header = struct.pack(">6H", _QUERY_ID, 0, 1, 0, 0, 0)
+    return header + labels + b"\0" + struct.pack(">2H", 1, 1)
+
+
+def has_answer(response: bytes) -> bool:
+    """Whether a DNS response is without error and holds an answer."""
+    flags, _, answer_count = struct.unpack_from(">3H", response, offset=2)
+    return bool(flags & 0xF == 0 and answer_count > 0)
 
 
 def manifests(image: str) -> list[dict[str, Any]]:

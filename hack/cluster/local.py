@@ -84,13 +84,13 @@ def up(state: State) -> dict[str, Any]:
     for node, processes in nodes.items():
         processes.wait_ready(api)
         gpu.ensure_advertised(api, node)
-    if not dns.ready(api):
+    if not dns.answers():
         with step("cluster DNS"):
             wait_until(
-                lambda: dns.ready(api),
+                dns.answers,
                 timeout=_DNS_TIMEOUT,
                 otherwise=lambda: (
-                    "CoreDNS ready; see `kubectl --kubeconfig"
+                    "an answer from CoreDNS; see `kubectl --kubeconfig"
                     f" {state.kubeconfig} -n kube-system describe pods`"
                 ),
             )

@@ -1,4 +1,5 @@
 import ipaddress
+import struct
 import tomllib
 from pathlib import Path
 
@@ -92,6 +93,22 @@ def test_dns_runs_the_image_it_is_given_behind_the_address_pods_ask() -> None:
     assert (
         f"kubernetes {topology.DOMAIN} " in manifests["ConfigMap"]["data"]["Corefile"]
     )
+
+
+def test_a_dns_question_spells_the_name_by_its_labels() -> None:
+    question = dns.query("kubernetes.default")
+    assert question[12:] == b"\x0akubernetes\x07default\x00\x00\x01\x00\x01"
+
+
+@pytest.mark.parametrize(
+    ("flags", "answers", "good"),
+    [(0x8180, 1, True), (0x8180, 0, False), (0x8183, 0, False), (0x8182, 1, False)],
+)
+def test_a_dns_response_counts_when_it_is_no_error_and_answers(
+    flags: int, answers: int, good: bool
+) -> None:
+    response = struct.pack(">6H", 1, flags, 1, answers, 0, 0)
+    assert dns.has_answer(response) is good
 
 
 def test_every_mounted_control_group_hierarchy_is_found_in_both_versions() -> None:
