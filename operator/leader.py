@@ -179,15 +179,12 @@ class LeaderElector:
             # of the last one is the time for the next.
             remaining = self._valid_until - self._clock.monotonic()
             try:
-                if remaining > 0:
-                    async with asyncio.timeout(remaining):
-                        await self._renew_once()
-                        continue
+                async with asyncio.timeout(remaining):
+                    await self._renew_once()
             except TimeoutError:
-                pass
-            raise self._lost(
-                f"was not renewed within {self._config.renew_deadline:g} s"
-            )
+                raise self._lost(
+                    f"was not renewed within {self._config.renew_deadline:g} s"
+                ) from None
 
     async def release(self) -> None:
         """Give the lease up so that the next leader need not wait for its end.

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from memory_api import MemoryApi
-from virtual_time import VirtualClock, VirtualTimeLoop
+from virtual_time import VirtualClock, VirtualTimeLoop, eventually, run_virtual
 
 from pykaito.operator.errors import ServerError, TransportError
 from pykaito.operator.leader import (
@@ -293,3 +293,41 @@ LeaseMachine.TestCase.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None
 )
 TestLeaseMachine = LeaseMachine.TestCase
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    after=st.floats(0, 30),
+    network=st.sampled_from([Network.REFUSES, Network.LOSES_REQUESTS, None]),
+)
+def test_between_two_leaders_lies_a_time_without_one(
+    seed: int, after: float, network: Network | None
+) -> None:
+    """The gap is what requests under way and drifting clocks may take."""
+    lost, gap, took = run_virtual(_succession(seed, after, network))
+    assert lost <= 10 * (1 + DRIFT)
+    assert gap >= 15 * (1 - DRIFT) - 10 * (1 + DRIFT)
+    assert took <= TAKEOVER
+
+
+async def _succession(
+    seed: int, after: float, network: Network | None
+) -> tuple[float, float, float]:
+    """Cut the leader off, or freeze it, and time what follows."""
+    loop = asyncio.get_running_loop()
+    rng = random.Random(seed)  # noqa: S311 -- replayable by hypothesis
+    api = MemoryApi(latency=0.005)
+    processes = [Process(number, api, rng) for number in range(PROCESSES)]
+    await asyncio.sleep(3 + after)
+    (leader,) = [process for process in processes if process.may_write]
+    if network is None:
+        leader.running.clear()
+    else:
+        leader.network = network
+    cut = loop.time()
+    lost = await eventually(lambda: not leader.may_write, step=0.01)
+    gap = await eventually(lambda: any(p.may_write for p in processes), step=0.01)
+    took = loop.time() - cut
+    await cancel_all()
+    return lost, gap, took
