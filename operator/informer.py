@@ -132,7 +132,7 @@ class Informer:
         """Become what was listed; the reflector calls this."""
         now = {key(obj): obj for obj in map(_prepared, listed.items)}
         for old in self.store.list():
-            if uid(now.get(key(old), {})) != uid(old):
+            if key(old) not in now:
                 self._remove(old, initial=True)
         for obj in now.values():
             self._put(obj, initial=True)

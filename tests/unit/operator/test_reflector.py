@@ -210,6 +210,18 @@ async def test_a_watch_that_held_for_a_while_starts_a_new_row_of_failures(
     assert setup.api.watching == 1
 
 
+async def test_a_watch_that_the_server_ends_starts_a_new_row_of_failures(
+    setup: Setup,
+) -> None:
+    setup.api.refuse(*[TransportError("refused")] * 4)
+    await setup.begin()
+    await asyncio.sleep(1.2 + 2.4 + 4.8 + 9.6 + 2.0)
+    setup.api.refuse(TransportError("refused"))
+    setup.api.end_watches()
+    await asyncio.sleep(1.3)
+    assert setup.api.watching == 1
+
+
 async def test_a_server_that_names_a_time_is_not_asked_sooner(setup: Setup) -> None:
     setup.api.refuse(TooManyRequestsError("busy", status=429, retry_after=17.0))
     await setup.begin()
