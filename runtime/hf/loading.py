@@ -8,7 +8,6 @@ import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ import transformers
 
 from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.flags import Settings
+from pykaito.runtime.hf.model_source import LoadError
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,6 @@ log = logging.getLogger(__name__)
 FALLBACK_CONTEXT = 2048
 #: Tokenizers without a limit report one beyond this.
 NO_LIMIT = 10_000_000
-
-
-class LoadError(Exception):
-    """The model cannot be served; the message is one line for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +71,6 @@ def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedMod
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     source = settings.pretrained_model_name_or_path
-    _check_source(settings)
     quantization = _quantization(settings)
     common = {
         "revision": settings.revision,
@@ -94,8 +89,8 @@ def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedMod
             quantization_config=quantization,
             **common,
         ).eval()
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
-        log.debug("loading failed", exc_info=True)
+    except Exception as error:  # a model's own code may raise anything
+        log.info("loading failed", exc_info=error)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise LoadError(f"cannot load the model {source!r}: {reason}") from error
     _set_pad_token(model, tokenizer)
@@ -109,21 +104,6 @@ def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedMod
     progress("generating a first token")
     _generate_one_token(loaded)
     return loaded
-
-
-def _check_source(settings: Settings) -> None:
-    source = settings.pretrained_model_name_or_path
-    flag = "--pretrained_model_name_or_path"
-    path = Path(source)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise LoadError(
-                f"{flag}: found {source!r}, a folder without config.json: it must "
-                "hold a model as transformers saves one (config.json, *.safetensors, "
-                "tokenizer files)"
-            )
-    elif path.is_absolute() or source.startswith("."):
-        raise LoadError(f"{flag}: found {source!r}, which is no folder here")
 
 
 def _quantization(settings: Settings) -> Any:

@@ -12,6 +12,7 @@ from typing import NoReturn
 from pykaito.runtime.hf.environment import available_cpus, prepare_environment
 from pykaito.runtime.hf.flags import FlagError, parse_flags
 from pykaito.runtime.hf.logs import configure_logs
+from pykaito.runtime.hf.model_source import LoadError
 from pykaito.runtime.hf.pid_file import pid_file, write_pid
 from pykaito.runtime.hf.server import listen, serve
 
@@ -56,11 +57,11 @@ def _run(argv: Sequence[str]) -> int:
     write_pid(port)
     try:
         asyncio.run(serve(settings, listener))
-    except Exception as error:
-        # LoadError is of a module that must not be imported this early.
-        if type(error).__name__ != "LoadError":
-            log.exception("the server failed")
+    except LoadError as error:
         return _fail(str(error), FAILED)
+    except Exception as error:
+        log.exception("the server failed")
+        return _fail(f"{type(error).__name__}: {error}", FAILED)
     finally:
         with contextlib.suppress(OSError):
             pid_file(port).unlink()

@@ -14,6 +14,7 @@ import uvicorn
 from pykaito.runtime.hf.app import build_app
 from pykaito.runtime.hf.flags import FlagError, Settings
 from pykaito.runtime.hf.lifecycle import Lifecycle
+from pykaito.runtime.hf.model_source import check_source
 
 if TYPE_CHECKING:
     from pykaito.runtime.hf.start_engine import StartedEngine
@@ -123,6 +124,7 @@ async def _load(settings: Settings, lifecycle: Lifecycle) -> None:
     def work() -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             try:
+                check_source(settings.pretrained_model_name_or_path)
                 progress("importing torch and transformers")
                 from pykaito.runtime.hf.start_engine import start_engine  # noqa: PLC0415 - takes seconds, with the port open
 

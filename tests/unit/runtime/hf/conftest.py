@@ -16,26 +16,26 @@ import httpx
 import openai
 import pytest
 import uvicorn
+
 from hack.models.architectures import ARCHITECTURES, SIZES
 from hack.models.model import save_model
 from pykaito.runtime.hf.app import build_app
-from pykaito.runtime.hf.engine import Engine
 from pykaito.runtime.hf.flags import Settings, parse_flags
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.loading import LoadedModel, load_model
-from pykaito.runtime.hf.prompts import PromptReader
 from pykaito.runtime.hf.start_engine import StartedEngine, start_engine
 
 ROOT = Path(__file__).resolve().parents[4]
 
-Flags = Callable[..., Settings]
 StartServer = Callable[..., "RunningServer"]
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Make a tiny model of an architecture, once per session."""
-    corpus = [path.read_text() for path in sorted(Path(ROOT, "runtime/hf").glob("*.py"))]
+    corpus = [
+        path.read_text() for path in sorted(Path(ROOT, "runtime/hf").glob("*.py"))
+    ]
     folder = tmp_path_factory.mktemp("models")
 
     def make(architecture: str) -> Path:
@@ -110,15 +110,10 @@ def start_server(model_folder: Callable[[str], Path]) -> Iterator[StartServer]:
     """Start a server with flags of one's own; all end with the module."""
     servers: list[RunningServer] = []
 
-    def start(
-        *flags: str, architecture: str = "phi3", engine: Engine | None = None
-    ) -> RunningServer:
+    def start(*flags: str, architecture: str = "phi3") -> RunningServer:
         path = model_folder(architecture)
         settings = parse_flags([f"--pretrained_model_name_or_path={path}", *flags])
         started = start_engine(settings, lambda _: None)
-        if engine is not None:
-            started.engine.close()
-            started = StartedEngine(engine, started.reader, started.defaults)
         servers.append(RunningServer(settings, started))
         return servers[-1]
 
@@ -131,9 +126,3 @@ def start_server(model_folder: Callable[[str], Path]) -> Iterator[StartServer]:
 def server(start_server: StartServer) -> RunningServer:
     """Start a server of a tiny Phi-3 with everything at its default."""
     return start_server()
-
-
-@pytest.fixture
-def reader(server: RunningServer) -> PromptReader:
-    """Return what the server reads prompts with."""
-    return server.lifecycle.reader

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from pykaito.runtime.hf.detokenizer import Detokenizer
 
 TEXTS = ["hello world", "Größe, naïve, 北京, 👩‍🚀!", "a\ufffdb", "  two  spaces\n"]

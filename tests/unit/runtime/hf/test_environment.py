@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from pykaito.runtime.hf.environment import available_cpus, prepare_environment
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from pykaito.runtime.hf.flags import FlagError, parse_flags
 
 KAITO = (

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from pykaito.runtime.hf.engine import Chunk, GenerationRequest
 from pykaito.runtime.hf.errors import (
     EngineError,
@@ -27,7 +28,9 @@ async def engine(loaded_model: Load) -> AsyncIterator[GenerateEngine]:
     engine.join(10)
 
 
-def request(prompt: tuple[int, ...] = (40, 41, 42), **changes: Any) -> GenerationRequest:
+def request(
+    prompt: tuple[int, ...] = (40, 41, 42), **changes: Any
+) -> GenerationRequest:
     fields: dict[str, Any] = {"id": "test", "max_new_tokens": 8, "options": GREEDY}
     return GenerationRequest(prompt=prompt, **(fields | changes))
 
@@ -70,9 +73,13 @@ async def test_beam_search_gives_the_sequences_of_generate(
 ) -> None:
     options = {"do_sample": False, "num_beams": 3, "early_stopping": True}
     prompt = (50, 60, 70)
-    expected = loaded_model("phi3").model.generate(
-        torch.tensor([prompt]), max_new_tokens=6, num_return_sequences=2, **options
-    )[:, 3:].tolist()
+    expected = (
+        loaded_model("phi3")
+        .model.generate(
+            torch.tensor([prompt]), max_new_tokens=6, num_return_sequences=2, **options
+        )[:, 3:]
+        .tolist()
+    )
 
     chunks = await run(
         engine, request(prompt, max_new_tokens=6, sequences=2, options=options)
@@ -142,9 +149,7 @@ async def test_a_presence_penalty_keeps_tokens_from_coming_back(
     favourite = {99: 100.0}
     plain = await run(engine, request(logit_bias=favourite))
     assert tokens(plain) == [99] * 8
-    punished = await run(
-        engine, request(logit_bias={99: 1.0}, presence_penalty=200.0)
-    )
+    punished = await run(engine, request(logit_bias={99: 1.0}, presence_penalty=200.0))
     assert tokens(punished).count(99) <= 1
 
 

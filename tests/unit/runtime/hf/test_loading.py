@@ -1,0 +1,101 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pykaito.runtime.hf.flags import parse_flags
+from pykaito.runtime.hf.loading import LoadedModel, load_model
+from pykaito.runtime.hf.model_source import LoadError, check_source
+from pykaito.runtime.hf.start_engine import start_engine
+
+
+def load(folder: Path, *flags: str) -> LoadedModel:
+    path = f"--pretrained_model_name_or_path={folder}"
+    return load_model(parse_flags([path, *flags]), lambda _: None)
+
+
+@pytest.fixture
+def folder(model_folder: Callable[[str], Path], tmp_path: Path) -> Path:
+    """Copy a tiny model, to change it."""
+    return Path(shutil.copytree(model_folder("llama"), tmp_path / "model"))
+
+
+def change(file: Path, **fields: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_loading_tells_its_progress(folder: Path) -> None:
+    told: list[str] = []
+    path = f"--pretrained_model_name_or_path={folder}"
+    load_model(parse_flags([path]), told.append)
+    assert told == [
+        *("loading the tokenizer", "loading the weights", "generating a first token"),
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_have_the_type_of_the_flag(folder: Path, dtype: str) -> None:
+    loaded = load(folder, f"--torch_dtype={dtype}")
+    assert str(loaded.model.dtype) == f"torch.{dtype}"
+
+
+def test_the_type_auto_is_the_one_they_are_stored_in(folder: Path) -> None:
+    assert str(load(folder).model.dtype) == "torch.bfloat16"
+
+
+def test_the_context_is_the_models_unless_a_flag_shortens_it(folder: Path) -> None:
+    assert load(folder).context_length == 4096
+    assert load(folder, "--max_model_len=100").context_length == 100
+    with pytest.raises(LoadError, match=r"--max_model_len: found 9999, the model was"):
+        load(folder, "--max_model_len=9999")
+
+
+def test_a_chat_template_of_the_flag_goes_before_the_tokenizers(folder: Path) -> None:
+    own = load(folder).chat_template
+    assert own is not None
+    assert "start_header_id" in own
+    file = folder / "other.jinja"
+    file.write_text("{{ messages[0].content }}")
+    found = load(folder, f"--chat_template={file}").chat_template
+    assert found == "{{ messages[0].content }}"
+
+
+def test_requests_leave_to_the_model_what_its_makers_have_set(folder: Path) -> None:
+    change(
+        folder / "generation_config.json", temperature=0.6, top_p=0.9, do_sample=True
+    )
+    path = f"--pretrained_model_name_or_path={folder}"
+    started = start_engine(parse_flags([path]), lambda _: None)
+    started.engine.close()
+    assert started.defaults == {"temperature": 0.6, "top_p": 0.9}
+
+
+def test_quantisation_without_a_gpu_is_refused(folder: Path) -> None:
+    with pytest.raises(LoadError, match=r"^--load_in_4bit: needs a GPU, found none$"):
+        load(folder, "--load_in_4bit")
+
+
+def test_a_folder_that_holds_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=r"a folder without config\.json"):
+        check_source(str(tmp_path))
+
+
+def test_weights_that_are_cut_off_are_told_in_one_line(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(LoadError, match="cannot load the model") as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_of_the_hub_is_not_fetched_unless_allowed() -> None:
+    with pytest.raises(LoadError, match="cannot load the model 'org/name'"):
+        load(Path("org/name"))
+
+
+def test_an_unknown_architecture_is_told_in_one_line(folder: Path) -> None:
+    change(folder / "config.json", model_type="unheard_of")
+    with pytest.raises(LoadError, match="unheard_of"):
+        load(folder)

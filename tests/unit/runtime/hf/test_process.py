@@ -1,0 +1,182 @@
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pykaito.runtime.hf import main as entry
+
+from .conftest import ROOT
+
+Folder = Callable[[str], Path]
+MODULE = [sys.executable, "-m", "pykaito.runtime.hf"]
+ENDLESS = {"prompt": "a", "max_tokens": 4000, "temperature": 0, "stream": True}
+ENDLESS |= {"logit_bias": {"3": -100, "7": -100}}  # never an end token
+
+
+def environment(tmp: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp)}
+
+
+@pytest.fixture
+def folder(model_folder: Folder) -> str:
+    return f"--pretrained_model_name_or_path={model_folder('phi3')}"
+
+
+class Process:
+    """A server in a process of its own."""
+
+    def __init__(self, popen: "subprocess.Popen[str]") -> None:
+        self._popen = popen
+        self.pid = popen.pid
+        port = self.event("listening")["address"][1]
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self.port: int = port
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Read the log until an event."""
+        assert self._popen.stderr is not None
+        for line in self._popen.stderr:
+            if line.startswith("{") and json.loads(line)["event"] == name:
+                found: dict[str, Any] = json.loads(line)
+                return found
+        raise AssertionError(f"the process ended without {name!r}")
+
+    def wait(self) -> int:
+        return self._popen.wait(timeout=60)
+
+
+@contextmanager
+def running(command: Sequence[str], cwd: Path) -> Iterator[Process]:
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment(cwd),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as popen:
+        try:
+            process = Process(popen)
+            with process.http:
+                yield process
+        finally:
+            # The whole session: `accelerate launch` leaves a child behind.
+            with suppress(ProcessLookupError):
+                os.killpg(popen.pid, signal.SIGKILL)
+
+
+def failed(*flags: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*MODULE, *flags],
+        cwd=cwd,
+        env=environment(cwd),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_server_loads_with_its_port_open_and_drains_on_sigterm(
+    tmp_path: Path, folder: str
+) -> None:
+    with running([*MODULE, "--port=0", folder], tmp_path) as server:
+        loading = server.http.get("/health")
+        assert (loading.status_code, loading.json()["status"]) == (503, "Loading")
+        server.event("ready")
+        assert server.http.get("/health").json() == {"status": "Healthy"}
+        body = ENDLESS | {"max_tokens": 300}
+        with server.http.stream("POST", "/v1/completions", json=body) as reply:
+            lines = reply.iter_lines()
+            next(lines)
+            os.kill(server.pid, signal.SIGTERM)
+            server.event("draining")
+            health = server.http.get("/health")
+            assert (health.status_code, health.json()["status"]) == (503, "Draining")
+            refused = server.http.post("/v1/completions", json=body)
+            assert refused.status_code == 503
+            events = [line for line in lines if line]
+        assert events[-1] == "data: [DONE]"
+        assert json.loads(events[-2][6:])["choices"][0]["finish_reason"] == "length"
+        assert server.wait() == 0
+
+
+def test_the_command_of_older_workspaces_serves_and_can_be_stopped(
+    tmp_path: Path, folder: str
+) -> None:
+    """What does not end within the drain's time is cut off with an error."""
+    shutil.copy(ROOT / "runtime/hf/inference_api.py", tmp_path)
+    accelerate = str(Path(sys.executable).with_name("accelerate"))
+    command = (
+        f"{accelerate} launch --num_processes 1 --num_machines 1 --machine_rank 0 "
+        "--gpu_ids all inference_api.py --pipeline text-generation "
+        f"--torch_dtype bfloat16 {folder} --port 0 --drain_timeout 0"
+    )
+    with running(command.split(), tmp_path) as server:
+        server.event("ready")
+        reply = server.http.post("/chat", json={"prompt": "Hello"})
+        assert reply.json()["Result"].startswith("Hello")
+        with server.http.stream("POST", "/v1/completions", json=ENDLESS) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            stop = [sys.executable, "-m", "pykaito.runtime.hf.stop"]
+            stopped = subprocess.run(
+                [*stop, f"--port={server.port}"],
+                env=environment(tmp_path),
+                check=False,
+                timeout=60,
+            )
+            events = [line for line in lines if line]
+        assert stopped.returncode == 0
+        assert "shutting down" in events[-2]
+        assert events[-1] == "data: [DONE]"
+        assert server.wait() == 0
+
+
+def test_a_model_that_cannot_be_served_ends_the_process_with_one_line(
+    tmp_path: Path,
+) -> None:
+    flag = "--pretrained_model_name_or_path=/no/model"
+    ended = failed(flag, "--port=0", cwd=tmp_path)
+    assert ended.returncode == 1
+    said = [line for line in ended.stderr.splitlines() if not line.startswith("{")]
+    wrong = "--pretrained_model_name_or_path: found '/no/model', which is no folder"
+    assert said == [f"pykaito.runtime.hf: {wrong} here"]
+    assert not list(tmp_path.glob("*.pid"))
+
+
+def test_a_wrong_flag_ends_the_process_at_once(tmp_path: Path) -> None:
+    ended = failed("--torch_dtype=int8", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("pykaito.runtime.hf: --torch_dtype: found 'int8'")
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = failed("--host=127.0.0.1", f"--port={port}", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert f"cannot listen on 127.0.0.1 port {port}" in ended.stderr
+
+
+def test_kubernetes_is_told_why_it_ended(tmp_path: Path) -> None:
+    report = tmp_path / "termination-log"
+    report.touch()
+    assert entry._fail("the model\nis missing", 1, report) == 1
+    assert report.read_text() == "pykaito.runtime.hf: the model is missing"
+
+
+def test_a_machine_without_a_termination_log_gets_none(tmp_path: Path) -> None:
+    report = tmp_path / "termination-log"
+    entry._fail("the model is missing", 1, report)
+    assert not report.exists()
