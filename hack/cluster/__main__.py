@@ -25,6 +25,10 @@ def main() -> int:
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # What was started stays; the next `up` goes on, `down` removes it.
+        print("\ninterrupted", file=sys.stderr)
+        return 130
 
 
 def _do(arguments: argparse.Namespace, state: State) -> int:
