@@ -7,7 +7,8 @@ from pathlib import Path
 from hack import paths
 from hack.cluster.commands import ClusterError
 from hack.cluster.progress import step
-from hack.images.catalogue import OPERATOR, TRANSFORMERS, build
+from hack.images.build import build
+from hack.images.catalogue import OPERATOR, TRANSFORMERS
 from hack.images.registry import Registry, local, push
 
 NAMESPACE = "pykaito-system"

@@ -1,0 +1,15 @@
+"""`python -m hack.bench`: every benchmark, each as a ratio against a named baseline."""
+
+import sys
+
+from hack.bench import operator_memory
+
+
+def main() -> int:
+    """Run the benchmarks; return the exit status."""
+    operator_memory.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
