@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from hack.cluster.commands import ClusterError
-from hack.images.catalogue import ALL, build
+from hack.images.build import build
+from hack.images.catalogue import ALL
 from hack.images.registry import local, push
 from hack.images.store import Store
 

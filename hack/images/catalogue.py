@@ -1,20 +1,13 @@
-"""The images of this repository, and how the local cluster's are built."""
+"""The images of this repository, and what decides their content."""
 
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hack import paths
-from hack.cluster.progress import note, step
 from hack.images import content
-from hack.images.base import BASE, ensure_base, ensure_uv
-from hack.images.store import Store
+from hack.images.base import BASE
 
 FOLDER = Path(__file__).resolve().parent
-
-#: Where Debian and most others keep the authorities that a machine trusts.
-_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,11 @@ class Built:
         """Its name in the local storage."""
         return f"localhost/{self.repository}:{self.tag}"
 
+    @property
+    def unfinished(self) -> str:
+        """The name of its last build, whatever that held."""
+        return f"localhost/{self.repository}:unfinished"
+
 
 def has_gpu() -> bool:
     """Say whether this machine has NVIDIA's driver."""
@@ -71,49 +69,3 @@ TRANSFORMERS = Image("transformers", {"TORCH": "cuda" if has_gpu() else "cpu"})
 
 #: Every image that the cluster needs, by name.
 ALL = {image.name: image for image in (OPERATOR, TRANSFORMERS)}
-
-
-def build(image: Image, store: Store | None = None) -> Built:
-    """Build an image, unless one of the same content is there.
-
-    Raises:
-        ClusterError: A step of the Containerfile failed; the message has its
-            last lines.
-        FileNotFoundError: The Containerfile copies what is not there.
-    """
-    store = store or Store()
-    built = Built(f"pykaito/{image.name}", image.tag)
-    with store.locked():
-        sizes = store.sizes()
-        if size := sizes.get(built.reference):
-            note(f"{image.name} image: unchanged ({size})")
-            return built
-        if not any(name.startswith(f"localhost/{built.repository}:") for name in sizes):
-            note(
-                f"{image.name} image: the first build takes minutes, later ones do not"
-            )
-        bases = {"BASE": ensure_base(store), "UV": ensure_uv(store)}
-        with tempfile.TemporaryDirectory() as scratch, step(f"{image.name} image"):
-            store.build(
-                built.reference,
-                image.containerfile,
-                paths.ROOT,
-                arguments={**bases, **image.arguments},
-                mounts=_mounts(Path(scratch)),
-            )
-        note(f"{image.name} image: {store.sizes()[built.reference]}")
-    return built
-
-
-def _mounts(scratch: Path) -> list[str]:
-    """Let a build use this machine's package cache and the authorities it trusts."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = Path(os.environ.get("UV_CACHE_DIR") or caches / "uv")
-    cache.mkdir(parents=True, exist_ok=True)
-    mounts = [f"{cache}:/root/.cache/uv"]
-    if _AUTHORITIES.exists():
-        configuration = scratch / "uv.toml"
-        configuration.write_text("system-certs = true\n")
-        mounts += [f"{_AUTHORITIES}:{_AUTHORITIES}:ro"]
-        mounts += [f"{configuration}:/etc/uv/uv.toml:ro"]
-    return mounts
