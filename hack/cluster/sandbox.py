@@ -5,14 +5,16 @@ collides with neither the host nor another machine, and all of it ends, with its
 mounts, links and firewall rules, when the holding process does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.cluster.commands import ClusterError, run, wait_until
-from hack.cluster.process import Identity, Process, command_line, end, find
+from hack.cluster.commands import ClusterError, run
+from hack.cluster.identity import Identity, command_line, end, find
+from hack.cluster.process import Process
 from hack.cluster.state import State
 
+_START_TIMEOUT = 10.0
 # /run and /var/log are where containerd, the kubelet, CNI and xtables keep state
 # under fixed names; here each machine has its own. Mounts are shared within the
 # machine, which pods with mount propagation need, and never with the host.
@@ -86,13 +88,8 @@ class Sandbox:
             ),
             entered=True,
         )
-        wait_until(
-            lambda: command_line(holder.pid) == self._command,
-            timeout=10,
-            interval=0.01,
-            otherwise=lambda: str(
-                self._holder.failure(f"the machine {self.name} did not start")
-            ),
+        self._holder.wait_ready(
+            lambda: command_line(holder.pid) == self._command, timeout=_START_TIMEOUT
         )
 
     def end(self) -> None:
@@ -120,8 +117,6 @@ class Sandbox:
         self,
         name: str,
         argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
     ) -> tuple[Process, bool]:
         """Keep a process running inside the machine.
 
@@ -136,5 +131,5 @@ class Sandbox:
         if process.runs(command):
             return process, False
         process.end()
-        process.start(command, entered=True, env=env)
+        process.start(command, entered=True)
         return process, True

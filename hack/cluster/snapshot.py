@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hack.cluster import sysctls
 from hack.cluster.commands import run, succeeds
-from hack.cluster.process import command_line
+from hack.cluster.identity import command_line
 from hack.cluster.state import State
 
 Snapshot = dict[str, frozenset[str]]

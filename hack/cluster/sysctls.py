@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from hack.cluster.process import boot_id
+from hack.cluster.identity import boot_id
 from hack.cluster.state import State
 
 CHANGED_BY_KUBELET = (

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hack.cluster.commands import ClusterError, run, wait_until
-from hack.cluster.process import Process, end, find, identify, parse_stat
+from hack.cluster.identity import end, find, identify, parse_stat
+from hack.cluster.process import Process
 from hack.cluster.state import State
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
