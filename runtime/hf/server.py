@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 #: Seconds that replies get to say they were cut off, after the drain.
 LAST_WORDS = 2.0
 
+#: Seconds a connection may idle. Longer than clients keep theirs (httpx, and so
+#: openai: 5): who reuses one that is just being closed gets no reply.
+KEEP_ALIVE = 75
+
 
 class _Server(uvicorn.Server):
     """uvicorn, leaving signals to us: it would close the port before draining."""
@@ -63,6 +67,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=int(LAST_WORDS),
+            timeout_keep_alive=KEEP_ALIVE,
         )
     )
     log.info("listening", extra={"address": listener.getsockname()[:2]})
