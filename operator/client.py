@@ -29,7 +29,9 @@ REQUEST_SECONDS = 30.0
 """Limit of one request and its whole answer."""
 
 WATCH_SILENCE_SECONDS = 90.0
-"""Longest silence of a watch; the server sends a bookmark about each minute."""
+"""Longest silence of a watch. The server sends a bookmark about each minute, but
+none for a resource that did not change since the server started: such a watch is
+renewed at this pace, which costs one small request."""
 
 
 @final

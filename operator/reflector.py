@@ -7,11 +7,12 @@ The reflector is in one of two states:
 
     Listing   ── list answered ──────────────────────────────▶ Following
     Following ── event or bookmark ──────────────────────────▶ Following, later
-    Following ── watch ended, broke or fell silent ──────────▶ Following, as it was
+    Following ── watch ended, broke or fell silent ──────────▶ Following, as before
     Following ── version expired, or the resource is gone ───▶ Listing
 
 Broken connections lose nothing, because the next watch starts where the last one
-stopped. Every failure waits before the next try, and longer after each in a row.
+stopped. One that held for a while is renewed at once; any other failure waits
+before the next try, and longer after each in a row.
 """
 
 import contextlib
@@ -24,7 +25,12 @@ import structlog
 
 from pykaito.operator.backoff import exponential
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import ApiError, ExpiredError, NotFoundError
+from pykaito.operator.errors import (
+    ApiError,
+    ExpiredError,
+    NotFoundError,
+    TransportError,
+)
 from pykaito.operator.objects import (
     ObjectList,
     Resource,
@@ -44,8 +50,8 @@ LONGEST_RETRY_AFTER = 120.0
 """A server that asks for a longer pause is asked again after this one."""
 
 HEALTHY_SECONDS = 15.0
-"""A failure after so long a watch starts a new row of failures: longer than a
-connection takes to fail, shorter than a proxy lets a silent one live."""
+"""A watch that broke after this was a good one: it is longer than a connection
+takes to fail, and shorter than a proxy lets a silent one live."""
 
 SHORTEST_WATCH_SECONDS = 1.0
 """A watch that ends well sooner than this, with nothing said, is a failure."""
@@ -214,12 +220,18 @@ class Reflector:
         """Choose the next state and wait before entering it."""
         if isinstance(self.state, Following) and lasted >= HEALTHY_SECONDS:
             self._failures = 0
+            if isinstance(error, TransportError):
+                # Proxies cut connections, and a resource that never changes is
+                # silent for longer than a dead connection may be.
+                return
         delay = exponential(self._failures, base=FIRST_DELAY, ceiling=LONGEST_DELAY)
         delay *= 1 + self._rng.random()
         delay = max(delay, min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
         self._failures += 1
         before, self.state = self.state, after_failure(self.state, error)
-        _log.info(
+        # A missing resource or a long outage is told once, not each minute.
+        say = _log.info if self._failures == 1 else _log.debug
+        say(
             "cannot follow a resource, trying again",
             resource=str(self._selection.resource),
             doing=type(before).__name__,

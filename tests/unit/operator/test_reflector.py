@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import structlog
 from model_api import ModelApi, expired
 from virtual_time import VirtualClock, settle
 
@@ -198,6 +199,17 @@ async def test_the_first_list_does_not_end_a_row_of_failures(setup: Setup) -> No
     assert setup.api.verbs() == ["list", "watch 101", "watch 101", "list", "list"]
 
 
+async def test_a_watch_that_breaks_after_a_while_is_renewed_at_once(
+    setup: Setup,
+) -> None:
+    await setup.begin()
+    await asyncio.sleep(90)
+    setup.api.cut_watches()
+    await settle()
+    assert setup.api.watching == 1
+    assert setup.api.calls[-1].at == setup.api.calls[0].at + 90
+
+
 async def test_a_watch_that_held_for_a_while_starts_a_new_row_of_failures(
     setup: Setup,
 ) -> None:
@@ -205,9 +217,23 @@ async def test_a_watch_that_held_for_a_while_starts_a_new_row_of_failures(
     await setup.begin()
     await asyncio.sleep(1.2 + 2.4 + 4.8 + 9.6 + 15.1)
     assert setup.api.watching == 1
+    setup.api.refuse(TransportError("refused"))
     setup.api.cut_watches()
-    await asyncio.sleep(1.3)
+    await asyncio.sleep(1.1)
+    assert setup.api.watching == 0
+    await asyncio.sleep(0.2)
     assert setup.api.watching == 1
+
+
+async def test_a_missing_resource_is_logged_once_and_not_each_minute(
+    setup: Setup,
+) -> None:
+    setup.api.absent.add(PODS)
+    with structlog.testing.capture_logs() as logs:
+        await setup.begin()
+        await asyncio.sleep(600)
+    assert [log["log_level"] for log in logs][:3] == ["info", "debug", "debug"]
+    assert [log["log_level"] for log in logs].count("info") == 1
 
 
 async def test_a_watch_that_the_server_ends_starts_a_new_row_of_failures(
