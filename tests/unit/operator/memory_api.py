@@ -35,13 +35,14 @@ class MemoryApi:
 
     Attributes:
         latency: seconds between a call and its effect, and the effect and its answer.
+        watch_latency: seconds that a watch of a resource lags behind.
         fault: asked before each call takes effect; what it returns is raised.
         calls: verb and resource of each call, in order.
     """
 
     def __init__(self, *, latency: float = 0.001) -> None:
         self.latency = latency
-        self.watch_latency = 0.0
+        self.watch_latency: dict[Resource, float] = {}
         self.fault: Fault = lambda _verb, _resource: None
         self.calls: list[tuple[str, str]] = []
         self.before_write: Callable[[Resource], None] | None = None
@@ -81,7 +82,7 @@ class MemoryApi:
             news = [e for e in self._history.get(resource, []) if e[0] > seen]
             for version, event in news:
                 seen = version
-                await asyncio.sleep(self.watch_latency)
+                await asyncio.sleep(self.watch_latency.get(resource, 0))
                 yield copy.deepcopy(event)
             if news:
                 continue
