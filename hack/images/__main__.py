@@ -23,13 +23,16 @@ def main() -> int:
         chosen.add_argument(
             "names",
             nargs="*",
-            choices=[*ALL, []],
             default=[],
             metavar="NAME",
             help=f"one of {', '.join(ALL)}; all by default",
         )
     commands.add_parser("clean", help="delete every image built here")
     arguments = parser.parse_args()
+    if unknown := set(getattr(arguments, "names", ())) - ALL.keys():
+        parser.error(
+            f"no image {', '.join(sorted(unknown))}: there is {', '.join(ALL)}"
+        )
     try:
         if arguments.command == "clean":
             Store().delete()
