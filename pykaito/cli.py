@@ -17,7 +17,6 @@ from pykaito.operator.client import Client
 from pykaito.operator.clock import SystemClock
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
-from pykaito.operator.health import watch_activity
 from pykaito.operator.leader import (
     LeaderElection,
     LeadershipLostError,
@@ -137,11 +136,6 @@ async def run(
             metrics_port=metrics_port,
             health_port=health_port,
         )
-        if manager.health is not None:
-            manager.health.add_live(
-                "watches",
-                watch_activity(lambda: clock.monotonic() - cache.last_activity),
-            )
         manager.add_service(events, elected=True)
         for controller in controllers(client, cache, events, clock, written, settings):
             manager.add(controller)
