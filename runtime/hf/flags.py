@@ -129,7 +129,7 @@ def _build_parser() -> argparse.ArgumentParser:
     text = "seconds a request may take, waiting included; then it is answered 504"
     add_limit("--request_timeout", default=600.0, help=text, type=_number(float, 0.001))
     text = "seconds that running requests get to end after SIGTERM"
-    add_limit("--drain_timeout", default=20.0, help=text, type=_number(float, 0))
+    add_limit("--drain_timeout", default=60.0, help=text, type=_number(float, 0))
     return parser
 
 

@@ -13,7 +13,7 @@ from pykaito.runtime.hf.environment import available_cpus, prepare_environment
 from pykaito.runtime.hf.flags import FlagError, parse_flags
 from pykaito.runtime.hf.logs import configure_logs
 from pykaito.runtime.hf.model_source import LoadError
-from pykaito.runtime.hf.pid_file import pid_file, write_pid
+from pykaito.runtime.hf.pid_file import pid_file
 from pykaito.runtime.hf.server import listen, serve
 
 log = logging.getLogger(__name__)
@@ -53,18 +53,14 @@ def _run(argv: Sequence[str]) -> int:
         threads=available_cpus(),
     )
     configure_logs()
-    port = listener.getsockname()[1]
-    write_pid(port)
     try:
-        asyncio.run(serve(settings, listener))
+        with pid_file():
+            asyncio.run(serve(settings, listener))
     except LoadError as error:
         return _fail(str(error), FAILED)
     except Exception as error:
         log.exception("the server failed")
         return _fail(f"{type(error).__name__}: {error}", FAILED)
-    finally:
-        with contextlib.suppress(OSError):
-            pid_file(port).unlink()
     return 0
 
 

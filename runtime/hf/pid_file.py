@@ -2,29 +2,27 @@
 
 ``accelerate launch`` runs the server as its child and does not hand signals
 on; as a container's first process it even ignores them. So a pod's preStop
-hook asks the server itself (`stop`).
+hook signals the process whose id is in this file.
 """
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-
-def pid_file(port: int) -> Path:
-    """Return the file of the server on that port."""
-    return Path(tempfile.gettempdir(), f"pykaito-hf-{port}.pid")
+NAME = "inference_api.pid"
 
 
-def write_pid(port: int) -> None:
-    """Write this process's id."""
-    pid_file(port).write_text(f"{os.getpid()}\n", encoding="ascii")
-
-
-def read_pid(port: int) -> int | None:
-    """Return the id of the server on that port, or None if none runs."""
+@contextmanager
+def pid_file() -> Iterator[Path]:
+    """Hold this process's id in the temporary folder while the block runs."""
+    path = Path(tempfile.gettempdir(), NAME)
+    mine = f"{os.getpid()}\n"
+    path.write_text(mine, encoding="ascii")
     try:
-        pid = int(pid_file(port).read_text(encoding="ascii"))
-        os.kill(pid, 0)
-    except (OSError, ValueError):
-        return None
-    return pid
+        yield path
+    finally:
+        # Unless another server, started since, has put its own there.
+        if path.exists() and path.read_text(encoding="ascii") == mine:
+            path.unlink()
