@@ -3,7 +3,7 @@
 ``python -m pykaito.runtime.hf`` starts it; ``docs/runtime-transformers.md`` has
 the flags and the API. A request passes through, in this order:
 
-    gate, body_limit     is the server ready, is the body small enough
+    gate                 is the server ready, is the body small enough
     *_schema             the body's fields, their types and ranges
     *_api                one file per endpoint: body to request, chunks to reply
     prompts, sampling    text to tokens, fields to arguments of ``generate``

@@ -40,7 +40,6 @@ class Process:
         self.pid = popen.pid
         port = self.event("listening")["address"][1]
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
-        self.port: int = port
 
     def event(self, name: str) -> dict[str, Any]:
         """Read the log until an event."""
