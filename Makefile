@@ -55,6 +55,12 @@ e2e: cluster ## Run the end-to-end tests on a real cluster
 	@$(RUN)/pytest tests/e2e -q -n 2 --dist loadfile -m 'not serial'
 	@$(RUN)/pytest tests/e2e -q -m serial
 
+.PHONY: soak
+soak: cluster ## The long form of what `make test` does briefly: kills, state machines, rounds
+	@SOAK_KILLS=50 $(RUN)/pytest tests/e2e/test_lifecycle.py -q --timeout 3600
+	@SOAK_FACTOR=20 $(RUN)/pytest tests/unit/operator -q -n 2 -k machine --timeout 3600
+	@$(RUN)/python -m hack.cluster rounds 5
+
 .PHONY: cluster
 cluster: env ## Bring up a real Kubernetes on this machine (.cluster/kubeconfig)
 	@$(RUN)/python -m hack.cluster up

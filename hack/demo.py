@@ -14,7 +14,7 @@ import openai
 import yaml
 
 from hack import paths
-from hack.cluster import local
+from hack.cluster import cluster
 from hack.cluster.commands import ClusterError
 from hack.cluster.state import LOCAL
 from hack.install import NAMESPACE, install, push_images
@@ -42,7 +42,7 @@ def main() -> int:
 def run() -> None:
     """Bring everything up and talk to the model."""
     headline("A cluster")
-    local.up(LOCAL)
+    cluster.up(LOCAL)
     kubeconfig = LOCAL.kubeconfig
     headline("Images")
     images = push_images()

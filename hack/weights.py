@@ -7,7 +7,7 @@ import sys
 from hack import paths
 from hack.cluster.progress import step
 from hack.images.registry import Registry, local, push
-from hack.images.weights import pack_weights
+from hack.images.packing import pack_weights
 
 
 def push_weights(architecture: str, registry: Registry | None = None) -> str:

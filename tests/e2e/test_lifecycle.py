@@ -1,6 +1,7 @@
 """A Workspace through edits, restarts of the operator, and its end."""
 
 import json
+import os
 import random
 
 import pytest
@@ -12,7 +13,8 @@ pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.serial]
 #: No such image: the workload is applied in full and never starts, which is all
 #: that these tests need.
 WEIGHTS = "registry.invalid/falcon:1"
-COMMAND = ".spec.template.spec.containers[0].command"
+#: How often the operator is killed; `make soak` asks for more.
+KILLS = int(os.environ.get("SOAK_KILLS", "3"))
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_an_operator_killed_at_any_moment_leaves_no_second_child(
     obj["resource"]["labelSelector"]["matchLabels"] = {}
     applied = Applied(kubectl, namespace, obj)
     seen: dict[str, list[str]] = {}
-    for _ in range(3):
+    for _ in range(KILLS):
         # What it has got to when it is killed differs from round to round: the
         # wait is for one of the children, drawn by lot, or for none.
         if kind := rng.choice(["", "machines", "deployments"]):

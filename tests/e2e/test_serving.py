@@ -2,38 +2,57 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
+from hack.images.registry import Registry, local, protected
 from hack.weights import push_weights
 from tests.e2e.workspaces import Applied, Kubectl, example, port_forward, prepared
 
 pytestmark = pytest.mark.usefixtures("operator")
 
+#: Example, architecture, the name that clients use, where the weights lie.
 MODELS = {
-    "falcon-7b": ("falcon-7b.yaml", "falcon", "falcon-7b"),
-    "phi-3.5": ("phi-3.5-mini-instruct.yaml", "phi3", "phi-3.5-mini-instruct"),
+    "falcon-7b": ("falcon-7b.yaml", "falcon", "falcon-7b", local),
+    "phi-3.5": (
+        "phi-3.5-mini-instruct.yaml",
+        "phi3",
+        "phi-3.5-mini-instruct",
+        protected,
+    ),
 }
+PULL_SECRET = "registry-login"
+
+Model = tuple[str, str, str, Callable[[], Registry]]
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def model(request: pytest.FixtureRequest) -> tuple[str, str, str]:
+def model(request: pytest.FixtureRequest) -> Model:
     return MODELS[request.param]
 
 
 @pytest.fixture(scope="module")
-def serving(
-    kubectl: Kubectl, gpu_node: str, model: tuple[str, str, str]
-) -> Iterator[Applied]:
+def serving(kubectl: Kubectl, gpu_node: str, model: Model) -> Iterator[Applied]:
     """The documented Workspace on a prepared node, once its model is served."""
-    file, architecture, _ = model
+    file, architecture, _, find_registry = model
     namespace = f"serving-{architecture}"
     kubectl("create", "namespace", namespace)
-    obj = prepared(example(file), node=gpu_node, weights=push_weights(architecture))
+    registry = find_registry()
+    weights = push_weights(architecture, registry)
+    obj = prepared(example(file), node=gpu_node, weights=weights)
+    if registry.username:
+        options = obj["inference"]["preset"]["presetOptions"]
+        options["imagePullSecrets"] = [PULL_SECRET]
+        kubectl(
+            *("create", "secret", "docker-registry", PULL_SECRET, "-n", namespace),
+            f"--docker-server={registry.address}",
+            f"--docker-username={registry.username}",
+            f"--docker-password={registry.password}",
+        )
     for label, value in obj["resource"]["labelSelector"]["matchLabels"].items():
         kubectl("label", "node", gpu_node, f"{label}={value}", "--overwrite")
     applied = Applied(kubectl, namespace, obj)
@@ -71,9 +90,7 @@ def test_the_service_has_the_documented_ports(serving: Applied) -> None:
     assert [port["port"] for port in service["spec"]["ports"]] == [80, 29500]
 
 
-def test_the_models_are_listed_as_documented(
-    url: str, model: tuple[str, str, str]
-) -> None:
+def test_the_models_are_listed_as_documented(url: str, model: Model) -> None:
     listed = httpx.get(f"{url}/v1/models", timeout=60).raise_for_status().json()
     assert listed["object"] == "list"
     (card,) = listed["data"]
@@ -83,9 +100,7 @@ def test_the_models_are_listed_as_documented(
     )
 
 
-def test_an_openai_client_gets_a_chat_completion(
-    url: str, model: tuple[str, str, str]
-) -> None:
+def test_an_openai_client_gets_a_chat_completion(url: str, model: Model) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
     answer = client.chat.completions.create(
         model=model[2],
@@ -98,9 +113,7 @@ def test_an_openai_client_gets_a_chat_completion(
     assert answer.choices[0].finish_reason in {"length", "stop"}
 
 
-def test_an_openai_client_streams_a_completion(
-    url: str, model: tuple[str, str, str]
-) -> None:
+def test_an_openai_client_streams_a_completion(url: str, model: Model) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
     whole = client.completions.create(
         model=model[2], prompt="What is kubernetes?", max_tokens=7, temperature=0

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 from model_api import CHOSEN, ModelApi, expired
+from soak import examples
 from virtual_time import VirtualClock, VirtualTimeLoop, settle
 
 from pykaito.operator.errors import (
@@ -191,6 +192,6 @@ def _plain(objects: Any) -> dict[Key, Mapping[str, Any]]:
 
 
 InformerMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None
+    max_examples=examples(150), stateful_step_count=40, deadline=None
 )
 TestInformer = InformerMachine.TestCase

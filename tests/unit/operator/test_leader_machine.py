@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from memory_api import MemoryApi
+from soak import examples
 from virtual_time import VirtualClock, VirtualTimeLoop, eventually, run_virtual
 
 from pykaito.operator.errors import ServerError, TransportError
@@ -290,12 +291,12 @@ async def cancel_all() -> None:
 
 
 LeaseMachine.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None
+    max_examples=examples(25), stateful_step_count=25, deadline=None
 )
 TestLeaseMachine = LeaseMachine.TestCase
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     after=st.floats(0, 30),

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from soak import examples
 from virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 
 from pykaito.operator.workqueue import Priority, ShutDown, WorkQueue
@@ -141,7 +142,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
+    max_examples=examples(60), stateful_step_count=40, deadline=None
 )
 TestQueueMachine = QueueMachine.TestCase
 
@@ -153,7 +154,7 @@ PRODUCTION = st.lists(
 WORK = st.lists(st.floats(0, 2), min_size=1, max_size=10)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(production=PRODUCTION, work=WORK, workers=st.integers(1, 4))
 def test_concurrent_workers_never_share_an_item_and_see_every_add(
     production: Production, work: list[float], workers: int

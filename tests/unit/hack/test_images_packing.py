@@ -10,7 +10,7 @@ import pytest
 
 from hack.images.registry import Registry
 from hack.images.store import Store
-from hack.images.weights import pack_weights
+from hack.images.packing import pack_weights
 
 
 @pytest.fixture
