@@ -17,8 +17,8 @@ from hack import paths
 from hack.cluster import cluster
 from hack.cluster.commands import ClusterError
 from hack.cluster.state import LOCAL
-from hack.install import NAMESPACE, install, push_images
-from hack.weights import push_weights
+from hack.install import NAMESPACE, deliver_images, install
+from hack.weights import deliver_model
 
 NAME = "workspace-phi-3-5-mini"
 MODEL = "phi-3.5-mini-instruct"
@@ -45,8 +45,8 @@ def run() -> None:
     cluster.up(LOCAL)
     kubeconfig = LOCAL.kubeconfig
     headline("Images")
-    images = push_images()
-    weights = push_weights("phi3")
+    images = deliver_images()
+    weights = deliver_model("phi3").reference
     headline("The operator")
     install(kubeconfig, images)
     headline("A Workspace")

@@ -7,9 +7,8 @@ from pathlib import Path
 from hack import paths
 from hack.cluster.commands import ClusterError
 from hack.cluster.progress import step
-from hack.images.build import build
-from hack.images.catalogue import OPERATOR, TRANSFORMERS
-from hack.images.registry import Registry, local, push
+from hack.images.catalogue import ALL
+from hack.images.delivery import deliver
 
 NAMESPACE = "pykaito-system"
 RELEASE = "pykaito"
@@ -17,15 +16,9 @@ CHART = paths.ROOT / "manifests" / "chart"
 TIMEOUT_SECONDS = 180
 
 
-def push_images(registry: Registry | None = None) -> dict[str, str]:
-    """Build what changed, push it, and return each image's reference by name."""
-    registry = registry or local()
-    references = {}
-    for image in (OPERATOR, TRANSFORMERS):
-        built = build(image)
-        push(built, registry)
-        references[image.name] = registry.reference(built)
-    return references
+def deliver_images() -> dict[str, str]:
+    """Bring every image to the nodes; return each one's reference by name."""
+    return {name: deliver(image) for name, image in ALL.items()}
 
 
 def values(images: dict[str, str]) -> dict[str, object]:

@@ -6,16 +6,15 @@ import sys
 
 from hack import paths
 from hack.cluster.progress import step
-from hack.images.registry import Registry, local, push
-from hack.images.packing import pack_weights
+from hack.images.delivery import Delivered, deliver_weights
 
 
-def push_weights(architecture: str, registry: Registry | None = None) -> str:
-    """Make a model of the architecture, once; return its image in the registry.
+def deliver_model(architecture: str, *, private: bool = False) -> Delivered:
+    """Make a model of the architecture, once, and bring its image to the nodes.
 
     Args:
         architecture: ``phi3``, ``falcon`` or ``llama``.
-        registry: where the image goes; the cluster's open one by default.
+        private: Put it behind a login, where the cluster has such a registry.
     """
     models = paths.CACHE / "models"
     models.mkdir(parents=True, exist_ok=True)
@@ -29,7 +28,4 @@ def push_weights(architecture: str, registry: Registry | None = None) -> str:
                 subprocess.run(
                     command, check=True, stdout=subprocess.DEVNULL, timeout=600
                 )
-    registry = registry or local()
-    built = pack_weights(folder, architecture)
-    push(built, registry)
-    return registry.reference(built)
+    return deliver_weights(folder, architecture, private=private)

@@ -4,6 +4,7 @@ Both are for machines where the local cluster cannot or need not run. Tests read
 env.json and do not know which of the three they got.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,9 +14,15 @@ from hack.cluster import tools
 from hack.cluster.commands import run, succeeds
 from hack.cluster.progress import note, step
 from hack.cluster.state import State
+from hack.cluster.topology import GPU_NODE
 
 _KIND_CLUSTER = "pykaito"
 _KIND_TIMEOUT = 600.0
+_KIND_CONFIG = {
+    "kind": "Cluster",
+    "apiVersion": "kind.x-k8s.io/v1alpha4",
+    "nodes": [{"role": "control-plane"}, {"role": "worker"}],
+}
 _ASK_TIMEOUT = 15.0
 
 
@@ -61,8 +68,9 @@ def up_kind(state: State) -> dict[str, Any]:
     tools.link((tools.KUBERNETES, tools.HELM), state.directory("bin"))
     if _KIND_CLUSTER not in run("kind", "get", "clusters").split():
         with step("kind cluster"):
+            config = state.write_json("kind.json", _KIND_CONFIG)
             run(
-                *("kind", "create", "cluster", "--wait", "5m"),
+                *("kind", "create", "cluster", "--wait", "5m", "--config", config),
                 *("--name", _KIND_CLUSTER, "--kubeconfig", state.kubeconfig),
                 timeout=_KIND_TIMEOUT,
             )
@@ -71,6 +79,13 @@ def up_kind(state: State) -> dict[str, Any]:
             *("kind", "export", "kubeconfig"),
             *("--name", _KIND_CLUSTER, "--kubeconfig", state.kubeconfig),
         )
+    # The second node advertises GPUs that it does not have, as gpu.py explains.
+    gpus = {"nvidia.com/gpu": str(GPU_NODE.gpus)}
+    run(
+        *(state.bin / "kubectl", "--kubeconfig", state.kubeconfig, "patch", "node"),
+        *(f"{_KIND_CLUSTER}-worker", "--subresource=status", "--type=merge"),
+        f"--patch={json.dumps({'status': {'capacity': gpus, 'allocatable': gpus}})}",
+    )
     return {"registry": None, "kindCluster": _KIND_CLUSTER}
 
 

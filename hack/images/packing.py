@@ -8,7 +8,7 @@ from hack.images import content
 from hack.images.catalogue import FOLDER, Built
 from hack.images.store import Store
 
-_CONTAINERFILE = FOLDER / "weights" / "Containerfile"
+CONTAINERFILE = FOLDER / "weights" / "Containerfile"
 
 
 def pack_weights(folder: Path, name: str, store: Store | None = None) -> Built:
@@ -31,7 +31,7 @@ def pack_weights(folder: Path, name: str, store: Store | None = None) -> Built:
     if not (folder / "config.json").is_file():
         raise ValueError(f"folder: {folder} holds no config.json, so it is no model")
     store = store or Store()
-    salt = [_CONTAINERFILE.read_text()]
+    salt = [CONTAINERFILE.read_text()]
     tag = content.digest([folder], relative_to=folder, salt=salt)
     built = Built(f"pykaito/weights-{name}", tag)
     with store.locked():
@@ -39,5 +39,5 @@ def pack_weights(folder: Path, name: str, store: Store | None = None) -> Built:
             note(f"weights of {name}: unchanged ({size})")
             return built
         with step(f"weights of {name}"):
-            store.build(built.reference, _CONTAINERFILE, folder, arguments={})
+            store.build(built.reference, CONTAINERFILE, folder, arguments={})
     return built

@@ -7,7 +7,6 @@ test knows which of the three it got.
 
 import fcntl
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,16 +17,9 @@ from pathlib import Path
 import pytest
 
 from hack import paths
-from hack.install import NAMESPACE, install, push_images
+from hack.install import NAMESPACE, deliver_images, install
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def answers(kubeconfig: Path) -> bool:
-    """Say whether an API server answers behind the kubeconfig."""
-    command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), "version"]
-    command.append("--request-timeout=10s")
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def docker_runs() -> bool:
@@ -38,16 +30,20 @@ def docker_runs() -> bool:
     return info.returncode == 0
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-kind keep and use the cluster that `make cluster` makes by kind."""
+    config.option.cluster_name = "pykaito"
+    config.option.keep_cluster = True
+    config.option.kubeconfig = str(paths.KUBECONFIG)
+    config.option.kind_bin = shutil.which("kind")
+
+
 @pytest.fixture(scope="session")
 def kubeconfig(request: pytest.FixtureRequest) -> Path:
     """The admin kubeconfig of a running cluster."""
-    given = os.environ.get("KUBECONFIG")
-    if given and answers(Path(given)):
-        return Path(given)
-    if docker_runs():
-        cluster = request.getfixturevalue("kind_cluster")
-        return Path(cluster.kubeconfig_path)
     subprocess.run([sys.executable, "-m", "hack.cluster", "up"], check=True)
+    if docker_runs() and shutil.which("kind"):
+        request.getfixturevalue("kind_cluster")
     return paths.KUBECONFIG
 
 
@@ -87,7 +83,7 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
 def images(kubeconfig: Path) -> dict[str, str]:
     """The operator's and the runtime's image, built and where nodes can pull them."""
     assert kubeconfig.exists()
-    return push_images()
+    return deliver_images()
 
 
 @pytest.fixture(scope="session")

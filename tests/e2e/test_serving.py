@@ -2,32 +2,26 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
-from hack.images.registry import Registry, local, protected
-from hack.weights import push_weights
+from hack.weights import deliver_model
 from tests.e2e.workspaces import Applied, Kubectl, example, port_forward, prepared
 
 pytestmark = pytest.mark.usefixtures("operator")
 
-#: Example, architecture, the name that clients use, where the weights lie.
+#: Example, architecture, the name that clients use, whether pulling needs a login.
 MODELS = {
-    "falcon-7b": ("falcon-7b.yaml", "falcon", "falcon-7b", local),
-    "phi-3.5": (
-        "phi-3.5-mini-instruct.yaml",
-        "phi3",
-        "phi-3.5-mini-instruct",
-        protected,
-    ),
+    "falcon-7b": ("falcon-7b.yaml", "falcon", "falcon-7b", False),
+    "phi-3.5": ("phi-3.5-mini-instruct.yaml", "phi3", "phi-3.5-mini-instruct", True),
 }
 PULL_SECRET = "registry-login"
 
-Model = tuple[str, str, str, Callable[[], Registry]]
+Model = tuple[str, str, str, bool]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -38,20 +32,19 @@ def model(request: pytest.FixtureRequest) -> Model:
 @pytest.fixture(scope="module")
 def serving(kubectl: Kubectl, gpu_node: str, model: Model) -> Iterator[Applied]:
     """The documented Workspace on a prepared node, once its model is served."""
-    file, architecture, _, find_registry = model
+    file, architecture, _, private = model
     namespace = f"serving-{architecture}"
     kubectl("create", "namespace", namespace)
-    registry = find_registry()
-    weights = push_weights(architecture, registry)
-    obj = prepared(example(file), node=gpu_node, weights=weights)
-    if registry.username:
+    weights = deliver_model(architecture, private=private)
+    obj = prepared(example(file), node=gpu_node, weights=weights.reference)
+    if login := weights.login:
         options = obj["inference"]["preset"]["presetOptions"]
         options["imagePullSecrets"] = [PULL_SECRET]
         kubectl(
             *("create", "secret", "docker-registry", PULL_SECRET, "-n", namespace),
-            f"--docker-server={registry.address}",
-            f"--docker-username={registry.username}",
-            f"--docker-password={registry.password}",
+            f"--docker-server={login.address}",
+            f"--docker-username={login.username}",
+            f"--docker-password={login.password}",
         )
     for label, value in obj["resource"]["labelSelector"]["matchLabels"].items():
         kubectl("label", "node", gpu_node, f"{label}={value}", "--overwrite")
