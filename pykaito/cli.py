@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import structlog
 import typer
+from prometheus_client import REGISTRY
 
 import pykaito
 from pykaito.operator import logs
@@ -25,6 +26,8 @@ from pykaito.operator.leader import (
 from pykaito.operator.manager import Manager
 from pykaito.operator.reconcile import Request
 from pykaito.reconcilers.controllers import Settings, controllers
+from pykaito.reconcilers.metrics import WorkspaceCount
+from pykaito.reconcilers.resources import WORKSPACES
 
 log = structlog.get_logger()
 
@@ -137,6 +140,8 @@ async def run(
             health_port=health_port,
         )
         manager.add_service(events, elected=True)
+        workspaces = cache.informer(WORKSPACES)
+        REGISTRY.register(WorkspaceCount(workspaces.store.list))
         for controller in controllers(client, cache, events, clock, written, settings):
             manager.add(controller)
         stop = asyncio.Event()

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tenacity import retry, stop_after_delay, wait_fixed
 
+from pykaito.reconcilers.metrics import PHASES
 from tests.e2e.workspaces import port_forward
 
 
@@ -56,4 +57,5 @@ def test_reconciles_and_leadership_reach_prometheus(prometheus: str) -> None:
     assert query(prometheus, "sum(leader_election_master_status)") == 1
     assert query(prometheus, "count(controller_runtime_reconcile_total)") > 0
     assert query(prometheus, "count(workqueue_depth)") > 0
+    assert query(prometheus, "count(kaito_workspace_count)") == len(PHASES)
     assert query(prometheus, "sum(rest_client_requests_total)") > 0

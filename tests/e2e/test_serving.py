@@ -142,3 +142,15 @@ def test_the_pod_is_confined(serving: Applied) -> None:
     for container in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]:
         assert container["securityContext"]["readOnlyRootFilesystem"]
         assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
+def test_a_deleted_workspace_that_served_is_gone_within_half_a_minute(
+    serving: Applied,
+) -> None:
+    """The last of this file: the others need the Workspace."""
+    serving.kubectl("delete", "workspace", serving.name, "--timeout=30s")
+    for kind in ("machines", "deployments", "services", "pods"):
+        serving.kubectl(
+            *("wait", kind, "-l", f"kaito.sh/workspace={serving.name}"),
+            *("--for=delete", "--timeout=30s"),
+        )

@@ -1,0 +1,52 @@
+"""What Prometheus is told of Workspaces, under the original's metric name."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from pykaito.api.conditions import WorkspaceCondition
+from pykaito.operator.objects import Object
+
+PHASES = ("succeeded", "error", "pending", "deleting")
+
+
+@final
+class WorkspaceCount(Collector):
+    """``kaito_workspace_count``: how many Workspaces are in each phase.
+
+    Counted from the cache at each scrape. Every replica of the operator has the
+    whole cache, so over several replicas take the maximum and not the sum.
+
+    Args:
+        workspaces: returns every Workspace.
+    """
+
+    def __init__(self, workspaces: Callable[[], Iterable[Object]]) -> None:
+        self._workspaces = workspaces
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Count now; a phase without Workspaces is told as 0."""
+        counted = Counter(map(phase, self._workspaces()))
+        family = GaugeMetricFamily(
+            "kaito_workspace_count", "Workspaces by phase", labels=["phase"]
+        )
+        for name in PHASES:
+            family.add_metric([name], counted[name])
+        yield family
+
+
+def phase(workspace: Object) -> str:
+    """Return the phase of a Workspace; an error is what waiting will not mend."""
+    if workspace["metadata"].get("deletionTimestamp"):
+        return "deleting"
+    true = {
+        condition["type"]
+        for condition in (workspace.get("status") or {}).get("conditions", ())
+        if condition["status"] == "True"
+    }
+    if WorkspaceCondition.WORKSPACE_SUCCEEDED in true:
+        return "succeeded"
+    return "error" if WorkspaceCondition.STALLED in true else "pending"

@@ -1,0 +1,41 @@
+"""Workspaces are counted by phase."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from pykaito.reconcilers.metrics import PHASES, WorkspaceCount
+
+
+def workspace(*true: str, deleting: bool = False) -> dict[str, Any]:
+    metadata = {"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {}
+    conditions = [{"type": kind, "status": "True"} for kind in true]
+    return {"metadata": metadata, "status": {"conditions": conditions}}
+
+
+def counts(*workspaces: dict[str, Any]) -> dict[str, float | None]:
+    registry = CollectorRegistry()
+    registry.register(WorkspaceCount(lambda: workspaces))
+    name = "kaito_workspace_count"
+    return {
+        phase: registry.get_sample_value(name, {"phase": phase}) for phase in PHASES
+    }
+
+
+def test_each_workspace_counts_in_one_phase() -> None:
+    counted = counts(
+        workspace("WorkspaceSucceeded", "Ready"),
+        workspace("Stalled"),
+        workspace("Reconciling"),
+        workspace("Reconciling"),
+        workspace("WorkspaceSucceeded", deleting=True),
+    )
+    assert counted == {"succeeded": 1, "error": 1, "pending": 2, "deleting": 1}
+
+
+def test_a_workspace_without_a_status_yet_is_pending() -> None:
+    assert counts({"metadata": {}})["pending"] == 1
+
+
+def test_a_phase_without_workspaces_is_told_as_zero() -> None:
+    assert counts() == dict.fromkeys(PHASES, 0)
