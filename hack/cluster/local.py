@@ -13,7 +13,6 @@ from hack.cluster import (
     kubeconfig,
     network,
     packages,
-    sysctls,
     tools,
 )
 from hack.cluster.commands import ClusterError, wait_until
@@ -48,7 +47,6 @@ def up(state: State) -> dict[str, Any]:
         )
     tools.link(tools.ALL, state.directory("bin"))
     _raise_file_limit()
-    sysctls.remember(state)
     pause = images.ensure_pause_program(state)
     authority = Authority(state)
 
@@ -112,7 +110,6 @@ def down(state: State) -> None:
     if network.used_by_another(control_machine):
         return
     cgroups.remove()
-    sysctls.restore(state)
 
 
 def _check_root() -> None:

@@ -77,11 +77,15 @@ def _connect_host(control_plane: Sandbox) -> None:
 
 def _connect_node(control_plane: Sandbox, node: Node, machine: Sandbox) -> None:
     """Connect a node to the bridge and let it forward for its pods."""
+    # Before the link is made, which inherits the defaults. A redirect sent while a
+    # Service has no rules yet would lead its address astray for minutes.
     machine.network(
         *("sysctl", "-q", "-w"),
         "net.ipv4.ip_forward=1",
-        "net.ipv4.conf.all.rp_filter=0",
         "net.ipv4.conf.all.send_redirects=0",
+        "net.ipv4.conf.default.send_redirects=0",
+        "net.ipv4.conf.all.rp_filter=0",
+        "net.ipv4.conf.default.rp_filter=0",
         "net.bridge.bridge-nf-call-iptables=1",
     )
     control_plane.network(

@@ -15,15 +15,33 @@ from hack.cluster.process import Process
 from hack.cluster.state import State
 
 _START_TIMEOUT = 10.0
+# Settings of the one kernel, which a kubelet sets for its node. Here it sets
+# copies: the host keeps its own, whatever ends how.
+KERNEL_SETTINGS = (
+    "kernel/keys/root_maxbytes",
+    "kernel/keys/root_maxkeys",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+)
 # /run and /var/log are where containerd, the kubelet, CNI and xtables keep state
 # under fixed names; here each machine has its own. Mounts are shared within the
 # machine, which pods with mount propagation need, and never with the host.
 _SET_UP = """
-hostname "$1"
+name=$1 log=$2 pause=$3
+shift 3
+hostname "$name"
 mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
-mount --bind "$2" /var/log
-exec "$3" "$1"
+mount --bind "$log" /var/log
+for setting; do
+    copy=/run/kernel-settings/$setting
+    mkdir -p "${copy%/*}"
+    cat "/proc/sys/$setting" > "$copy"
+    mount --bind "$copy" "/proc/sys/$setting"
+done
+exec "$pause" "$name"
 """
 
 
@@ -85,6 +103,7 @@ class Sandbox:
                 *("unshare", *namespaces, "--fork", "--mount-proc"),
                 *("--propagation", "private"),
                 *("sh", "-ec", _SET_UP, "sh", self.name, log, str(self._pause)),
+                *KERNEL_SETTINGS,
             ),
             entered=True,
         )

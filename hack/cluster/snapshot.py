@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from hack.cluster import sysctls
 from hack.cluster.commands import run, succeeds
 from hack.cluster.identity import command_line
+from hack.cluster.sandbox import KERNEL_SETTINGS
 from hack.cluster.state import State
 
 Snapshot = dict[str, frozenset[str]]
@@ -107,5 +107,5 @@ def _settings() -> Iterable[str]:
     for line in run("sysctl", "-a", timeout=30).splitlines():
         if line.startswith(_SETTINGS) and not line.startswith(_CHANGING):
             yield line
-    for name in sysctls.CHANGED_BY_KUBELET:
-        yield f"{name} = {sysctls.read(name)}"
+    for name in KERNEL_SETTINGS:
+        yield f"{name} = {Path('/proc/sys', name).read_text().strip()}"

@@ -60,6 +60,7 @@ KUBERNETES = Module(
     ),
     version_flags=(
         "-X k8s.io/component-base/version.gitVersion={version}"
+        " -X k8s.io/client-go/pkg/version.gitVersion={version}"
         " -X k8s.io/component-base/version.gitMajor={major}"
         " -X k8s.io/component-base/version.gitMinor={minor}"
     ),
