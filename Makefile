@@ -35,7 +35,7 @@ demo: env ## From nothing to a model that answers: cluster, images, operator, Wo
 	@$(RUN)/python -m hack.demo
 
 .PHONY: test
-test: lint unit e2e ## Every check: lint, types, unit tests, end-to-end tests
+test: lint cluster unit e2e ## Every check: lint, types, unit tests, end-to-end tests
 
 .PHONY: lint
 lint: env ## Check format, style, types, import contracts and generated files
@@ -51,7 +51,7 @@ unit: env ## Run the unit tests
 	@$(RUN)/pytest tests/unit -n 2 --dist loadfile -q
 
 .PHONY: e2e
-e2e: cluster ## Run the end-to-end tests on a real cluster
+e2e: cluster images ## Run the end-to-end tests on a real cluster
 	@$(RUN)/pytest tests/e2e -q -n 2 --dist loadfile -m 'not serial'
 	@$(RUN)/pytest tests/e2e -q -m serial
 
@@ -70,7 +70,7 @@ cluster-down: env ## Remove every trace of the cluster
 	@$(RUN)/python -m hack.cluster down
 
 .PHONY: images
-images: env ## Build the images and push them to the cluster's registry
+images: cluster ## Build the images and push them to the cluster's registry
 	@$(RUN)/python -m hack.images push
 
 .PHONY: generate

@@ -8,7 +8,11 @@ import pytest
 
 from tests.e2e.workspaces import Applied, Kubectl, example, prepared
 
-pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.serial]
+pytestmark = [
+    pytest.mark.usefixtures("operator"),
+    pytest.mark.serial,
+    pytest.mark.timeout(600),
+]
 
 #: No such image: the workload is applied in full and never starts, which is all
 #: that these tests need.

@@ -12,7 +12,7 @@ import pytest
 from hack.weights import deliver_model
 from tests.e2e.workspaces import Applied, Kubectl, example, port_forward, prepared
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(600)]
 
 #: Example, architecture, the name that clients use, whether pulling needs a login.
 MODELS = {

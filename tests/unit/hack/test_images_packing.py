@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hack.images.packing import pack_weights
 from hack.images.registry import Registry
 from hack.images.store import Store
-from hack.images.packing import pack_weights
 
 
 @pytest.fixture
