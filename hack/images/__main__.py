@@ -6,7 +6,7 @@ import sys
 from hack.cluster.commands import ClusterError
 from hack.images.build import build
 from hack.images.catalogue import ALL
-from hack.images.registry import local, push
+from hack.images.delivery import deliver
 from hack.images.store import Store
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "build": "build what has changed",
-        "push": "build what has changed and bring it into the cluster's registry",
+        "push": "build what has changed and bring it to the cluster's nodes",
     }
     for command, text in helps.items():
         chosen = commands.add_parser(command, help=text)
@@ -37,11 +37,9 @@ def main() -> int:
         if arguments.command == "clean":
             Store().delete()
             return 0
-        registry = local() if arguments.command == "push" else None
+        make = deliver if arguments.command == "push" else build
         for name in arguments.names or ALL:
-            built = build(ALL[name])
-            if registry:
-                push(built, registry)
+            make(ALL[name])
     except (ClusterError, FileNotFoundError) as error:
         print(f"hack.images: {error}", file=sys.stderr)
         return 1
