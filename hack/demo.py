@@ -184,9 +184,9 @@ def next_steps() -> str:
   kubectl describe workspace {NAME}
   kubectl get machines,deployments,pods,services
   kubectl logs -n {NAMESPACE} deployment/pykaito
-  kubectl label node {gpu_label()}      # take the label away, then describe again
-  make test                             # every check
-  make cluster-down                     # remove every trace"""
+  kubectl label node {gpu_label()}    # then describe again: it says what is missing
+  make test          # every check
+  make cluster-down  # remove every trace"""
 
 
 def gpu_label() -> str:
