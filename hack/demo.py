@@ -168,8 +168,9 @@ def talk(url: str) -> None:
     print(indent(repr(answer.choices[0].message.content)))
     command = ["curl", "-sS", "--fail-with-body", "--max-time", "120", "-X", "POST"]
     command += ["-H", "Content-Type: application/json", "-d"]
-    command += [json.dumps({"prompt": QUESTION}), f"{url}/chat"]
-    show(f'curl -X POST -d \'{{"prompt": "{QUESTION}"}}\' http://$SERVICE/chat')
+    body = json.dumps({"prompt": QUESTION, "generate_kwargs": {"max_length": 32}})
+    command += [body, f"{url}/chat"]
+    show(f"curl -X POST -d '{body}' http://$SERVICE/chat")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"curl /chat: {done.stdout}{done.stderr}")
