@@ -1,47 +1,113 @@
-"""The command line, and the place where the operator is put together."""
+"""The command line: every command and its options.
+
+A command imports what it runs when it is called: whoever asks for a plan does
+not wait for the client of a cluster to load.
+"""
+# ruff: noqa: PLC0415 - see above
 
 import asyncio
-import random
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import structlog
 import typer
-from prometheus_client import REGISTRY
 
 import pykaito
-from pykaito.operator import logs
-from pykaito.operator.cache import Cache
-from pykaito.operator.client import Client
-from pykaito.operator.clock import SystemClock
-from pykaito.operator.events import EventRecorder
-from pykaito.operator.expectations import WrittenVersions
-from pykaito.operator.leader import (
-    LeaderElection,
-    LeadershipLostError,
-    default_identity,
-)
-from pykaito.operator.manager import Manager
-from pykaito.operator.reconcile import Request
-from pykaito.reconcilers.controllers import Settings, controllers
-from pykaito.reconcilers.metrics import WorkspaceCount
-from pykaito.reconcilers.resources import WORKSPACES
-
-log = structlog.get_logger()
+from pykaito.commands.formats import Listing, Structured
 
 main = typer.Typer(
     help="Run open models on Kubernetes from one Workspace object.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+Files = Annotated[
+    list[str],
+    typer.Option("--filename", "-f", help="A manifest, or - for standard input."),
+]
+Name = Annotated[str, typer.Argument(help="The Workspace's name.")]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace", "-n", help="Its namespace; that of the kubeconfig by default."
+    ),
+]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(help="Credentials; those of the pod or KUBECONFIG by default."),
+]
+Form = Annotated[
+    Structured | None, typer.Option("--output", "-o", help="For programs.")
+]
 
 
 @main.command()
 def version() -> None:
     """Print the version."""
     print(pykaito.__version__)  # noqa: T201 - a command's output
+
+
+@main.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show one model only.")] = None,
+    output: Annotated[
+        Listing, typer.Option("--output", "-o", help="How to print it.")
+    ] = Listing.TABLE,
+) -> None:
+    """List the models that a Workspace can name. Asks no cluster."""
+    from pykaito.commands import models as command
+
+    command.show(name, output)
+
+
+@main.command()
+def plan(
+    filename: Files,
+    nodes: Annotated[
+        str, typer.Option(help="Nodes to bind to, as a,b; made-up names by default.")
+    ] = "",
+    namespace: Annotated[
+        str,
+        typer.Option("--namespace", "-n", help="For Workspaces that name none."),
+    ] = "default",
+    transformers_image: Annotated[
+        str, typer.Option(help="Image of the transformers runtime.")
+    ] = f"ghcr.io/pykaito/transformers:{pykaito.__version__}",
+    output: Form = None,
+) -> None:
+    """Print what Workspaces would become. Asks no cluster.
+
+    With -o, print the Service and the Deployment that the operator would apply.
+    """
+    from pykaito.commands import plan as command
+
+    command.show(
+        filename,
+        command.Request(
+            namespace=namespace,
+            nodes=tuple(node for node in nodes.split(",") if node),
+            transformers_image=transformers_image,
+        ),
+        output,
+    )
+
+
+@main.command()
+def validate(
+    files: Annotated[list[str] | None, typer.Argument(help="More manifests.")] = None,
+    filename: Annotated[
+        list[str] | None,
+        typer.Option("--filename", "-f", help="A manifest, or - for standard input."),
+    ] = None,
+) -> None:
+    """Check every document; exit with 1 if one is refused. Asks no cluster."""
+    from pykaito.commands import validate as command
+
+    paths = [*(filename or ()), *(files or ())]
+    if not paths:
+        raise typer.BadParameter("found no file; name one with -f, or - for stdin")
+    command.show(paths)
 
 
 @main.command()
@@ -67,12 +133,14 @@ def operator(
         "info"
     ),
     log_format: Annotated[str, typer.Option(help="json or console.")] = "json",
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(help="Credentials; those of the pod or KUBECONFIG by default."),
-    ] = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Run the operator until SIGTERM."""
+    from pykaito.commands import operator as command
+    from pykaito.operator import logs
+    from pykaito.operator.leader import LeadershipLostError
+    from pykaito.reconcilers.controllers import Settings
+
     if log_format not in {"json", "console"}:
         raise typer.BadParameter(f"--log-format: {log_format!r} is not json or console")
     kind: Literal["json", "console"] = "json" if log_format == "json" else "console"
@@ -80,11 +148,10 @@ def operator(
         logs.configure(log_level, kind)
     except ValueError as error:
         raise typer.BadParameter(f"--log-level: {error}") from None
-    settings = Settings(transformers_image=transformers_image)
     try:
         asyncio.run(
-            run(
-                settings,
+            command.run(
+                Settings(transformers_image=transformers_image),
                 kubeconfig=kubeconfig,
                 namespace=namespace,
                 leader_elect=leader_elect,
@@ -94,64 +161,8 @@ def operator(
             )
         )
     except LeadershipLostError as error:
-        log.error("lost the lease", error=str(error))  # noqa: TRY400 - no traceback
+        command.log.error("lost the lease", error=str(error))
         sys.exit(1)
-
-
-async def run(
-    settings: Settings,
-    *,
-    kubeconfig: Path | None,
-    namespace: str,
-    leader_elect: bool,
-    metrics_port: int,
-    health_port: int,
-    workers: int,
-) -> None:
-    """Put the operator together and run it until SIGTERM or SIGINT."""
-    clock, rng = SystemClock(), random.Random()  # noqa: S311 - jitter, no secret
-    identity = default_identity()
-    client = await Client.connect(
-        kubeconfig=kubeconfig, user_agent=f"pykaito/{pykaito.__version__}"
-    )
-    try:
-        cache = Cache(client, clock, rng)
-        events = EventRecorder(
-            client,
-            clock,
-            reporting_controller="kaito.sh/pykaito",
-            reporting_instance=identity,
-        )
-        written = WrittenVersions[Request](clock)
-        manager = Manager(
-            client,
-            cache,
-            clock=clock,
-            identity=identity,
-            leader_election=LeaderElection(
-                namespace=namespace or client.namespace, name="pykaito"
-            )
-            if leader_elect
-            else None,
-            expectations=written,
-            rng=rng,
-            workers=workers,
-            metrics_port=metrics_port,
-            health_port=health_port,
-        )
-        manager.add_service(events, elected=True)
-        workspaces = cache.informer(WORKSPACES)
-        REGISTRY.register(WorkspaceCount(workspaces.store.list))
-        for controller in controllers(client, cache, events, clock, written, settings):
-            manager.add(controller)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        log.info("starting", version=pykaito.__version__, identity=identity)
-        await manager.run(stop)
-    finally:
-        await client.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,5 @@
+"""What the command line does. ``pykaito.cli`` names the commands and their options.
+
+What is shown is computed by pure functions from plain dictionaries; thin shells
+around them read files and the API server.
+"""

@@ -1,0 +1,80 @@
+"""``pykaito operator``: the place where the operator is put together."""
+
+import asyncio
+import random
+import signal
+from pathlib import Path
+
+import structlog
+from prometheus_client import REGISTRY
+
+import pykaito
+from pykaito.operator.cache import Cache
+from pykaito.operator.client import Client
+from pykaito.operator.clock import SystemClock
+from pykaito.operator.events import EventRecorder
+from pykaito.operator.expectations import WrittenVersions
+from pykaito.operator.leader import LeaderElection, default_identity
+from pykaito.operator.manager import Manager
+from pykaito.operator.reconcile import Request
+from pykaito.reconcilers.controllers import Settings, controllers
+from pykaito.reconcilers.metrics import WorkspaceCount
+from pykaito.reconcilers.resources import WORKSPACES
+
+log = structlog.get_logger()
+
+
+async def run(
+    settings: Settings,
+    *,
+    kubeconfig: Path | None,
+    namespace: str,
+    leader_elect: bool,
+    metrics_port: int,
+    health_port: int,
+    workers: int,
+) -> None:
+    """Put the operator together and run it until SIGTERM or SIGINT."""
+    clock, rng = SystemClock(), random.Random()  # noqa: S311 - jitter, no secret
+    identity = default_identity()
+    client = await Client.connect(
+        kubeconfig=kubeconfig, user_agent=f"pykaito/{pykaito.__version__}"
+    )
+    try:
+        cache = Cache(client, clock, rng)
+        events = EventRecorder(
+            client,
+            clock,
+            reporting_controller="kaito.sh/pykaito",
+            reporting_instance=identity,
+        )
+        written = WrittenVersions[Request](clock)
+        manager = Manager(
+            client,
+            cache,
+            clock=clock,
+            identity=identity,
+            leader_election=LeaderElection(
+                namespace=namespace or client.namespace, name="pykaito"
+            )
+            if leader_elect
+            else None,
+            expectations=written,
+            rng=rng,
+            workers=workers,
+            metrics_port=metrics_port,
+            health_port=health_port,
+        )
+        manager.add_service(events, elected=True)
+        workspaces = cache.informer(WORKSPACES)
+        REGISTRY.register(WorkspaceCount(workspaces.store.list))
+        for controller in controllers(client, cache, events, clock, written, settings):
+            manager.add(controller)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        log.info("starting", version=pykaito.__version__, identity=identity)
+        await manager.run(stop)
+    finally:
+        await client.close()

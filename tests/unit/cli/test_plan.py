@@ -1,0 +1,163 @@
+"""`pykaito plan` tells what a Workspace would become, without a cluster."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.cli.command import pykaito
+from tests.unit.reconcilers.workspaces import raw_workspace
+
+EXAMPLES = Path(__file__).parents[3] / "manifests" / "examples"
+
+
+def plan(*objects: dict[str, Any], options: tuple[str, ...] = ()) -> Any:
+    return pykaito("plan", "-f", "-", *options, stdin=yaml.safe_dump_all(objects))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
+def test_every_example_has_a_plan(path: Path) -> None:
+    done = pykaito("plan", "-f", str(path))
+    assert done.exit_code == 0, done.stderr
+    assert "runtime    transformers" in done.stdout
+
+
+def test_a_plan_names_nodes_gpus_runtime_image_and_weights() -> None:
+    done = plan(
+        raw_workspace(resource={"count": 2}, inference={"preset": {"name": "phi-2"}}),
+        options=("--transformers-image", "registry.example.com/transformers:2"),
+    )
+    facts = dict(
+        line.strip().split("  ", 1) for line in done.stdout.splitlines() if "  " in line
+    )
+    facts = {key: value.strip() for key, value in facts.items()}
+    assert facts["nodes"] == "2, one replica on each"
+    assert facts["of type"] == "Standard_NC12s_v3"
+    assert facts["GPUs"].startswith("1 per node")
+    assert facts["image"] == "registry.example.com/transformers:2"
+    assert facts["weights"] == "downloaded from the hub, microsoft/phi-2"
+
+
+def test_documents_of_other_kinds_are_passed_over() -> None:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
+    done = plan(config, raw_workspace())
+    assert done.exit_code == 0
+    assert "falcon-7b" in done.stdout
+
+
+def test_a_file_without_a_workspace_fails() -> None:
+    done = plan({"apiVersion": "v1", "kind": "ConfigMap"})
+    assert done.exit_code == 1
+    assert "found no Workspace" in done.stderr
+
+
+def test_the_objects_are_those_that_the_operator_would_apply() -> None:
+    done = plan(raw_workspace(), options=("-o", "yaml", "--nodes", "gpu-7"))
+    service, deployment = yaml.safe_load_all(done.stdout)
+    assert service["kind"] == "Service"
+    assert deployment["kind"] == "Deployment"
+    affinity = json.dumps(deployment["spec"]["template"]["spec"]["affinity"])
+    assert "gpu-7" in affinity
+    assert "ownerReferences" not in deployment["metadata"]
+
+
+def test_json_is_a_list_that_kubectl_reads() -> None:
+    done = plan(raw_workspace(), raw_workspace(), options=("-o", "json"))
+    loaded = json.loads(done.stdout)
+    assert loaded["kind"] == "List"
+    assert len(loaded["items"]) == 4
+
+
+def test_preferred_nodes_come_before_made_up_ones() -> None:
+    spec = raw_workspace(resource={"count": 2, "preferredNodes": ["gpu-7"]})
+    done = plan(spec, options=("-o", "yaml"))
+    assert "- gpu-7\n" in done.stdout
+    assert "- node-2\n" in done.stdout
+
+
+def test_other_than_as_many_nodes_as_planned_are_refused() -> None:
+    done = plan(raw_workspace(), options=("-o", "yaml", "--nodes", "a,b"))
+    assert done.exit_code == 1
+    assert "--nodes: found 2 (a, b)" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_namespace_is_the_documents_own_or_else_the_one_given() -> None:
+    named, unnamed = raw_workspace(), raw_workspace()
+    named["metadata"]["namespace"] = "own"
+    del unnamed["metadata"]["namespace"]
+    done = plan(named, unnamed, options=("-o", "yaml", "-n", "given"))
+    found = [o["metadata"]["namespace"] for o in yaml.safe_load_all(done.stdout)]
+    assert found == ["own", "own", "given", "given"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"inference": {"preset": {"name": "falcon-7"}}}, "inference.preset.name"),
+        ({"resource": {"count": 0}}, "resource.count"),
+        ({"resource": {"labelSelector": None}}, "resource.labelSelector"),
+        (
+            {"inference": {"preset": {"name": "llama-2-7b"}}},
+            "inference.preset.accessMode",
+        ),
+        ({"inferences": {}}, "inferences: no such field"),
+        (
+            {"inference": {"preset": {"name": "phi-2", "accesMode": "public"}}},
+            "inference.preset.accesMode: no such field",
+        ),
+        ({"metadata": {"name": ""}}, "metadata.name"),
+    ],
+)
+def test_a_refusal_is_one_line_with_the_fields_path(
+    spec: dict[str, Any], words: str
+) -> None:
+    done = plan(raw_workspace(**spec))
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_workspaces_that_can_be_planned_are_although_another_is_refused() -> None:
+    other = raw_workspace(inference={"preset": {"name": "zzz"}})
+    done = plan(raw_workspace(), other)
+    assert done.exit_code == 1
+    assert "default/workspace-falcon-7b" in done.stdout
+    assert "standard input[2]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\nb: [1\n", "standard input:3"),
+        ("- a\n- b\n", "found no kind"),
+        ("just words", "found no kind"),
+    ],
+)
+def test_what_is_no_manifest_is_refused_without_a_traceback(
+    text: str, words: str
+) -> None:
+    done = pykaito("plan", "-f", "-", stdin=text)
+    assert done.exit_code == 1
+    assert words in done.stderr
+
+
+def test_a_plan_loads_neither_torch_nor_the_clusters_client() -> None:
+    code = (
+        "import sys; from pykaito.cli import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "print(sorted({'torch', 'kr8s', 'aiohttp'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "plan", "-f", str(EXAMPLES / "falcon-7b.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
