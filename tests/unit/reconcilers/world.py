@@ -1,0 +1,150 @@
+"""A cluster in memory with the whole operator on it, on virtual time."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pykaito.operator.cache import Cache
+from pykaito.operator.events import EventRecorder
+from pykaito.operator.expectations import WrittenVersions
+from pykaito.operator.manager import Manager
+from pykaito.operator.objects import DEPLOYMENTS, EVENTS, NODES, PODS, SERVICES
+from pykaito.operator.reconcile import Request
+from pykaito.reconcilers.controllers import Settings, controllers
+from pykaito.reconcilers.resources import MACHINES, WORKSPACES
+from tests.unit.operator.virtual_time import VirtualClock, eventually
+from tests.unit.reconcilers.cluster_api import ClusterApi
+from tests.unit.reconcilers.workspaces import node, raw_workspace
+
+NAME = "workspace-falcon-7b"
+LABELS = {"apps": "falcon-7b", "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
+#: Longer than any hold and any backoff of a short series of failures.
+REST_SECONDS = 40.0
+
+
+class World:
+    """What a test does to the cluster, and what it sees of it."""
+
+    def __init__(self) -> None:
+        self.api = ClusterApi()
+
+    @contextlib.asynccontextmanager
+    async def operator(self) -> AsyncIterator[None]:
+        """Run the operator, as the command line puts it together."""
+        clock, rng = VirtualClock(), random.Random(1)  # noqa: S311 - jitter
+        cache = Cache(self.api, clock, rng)
+        events = EventRecorder(
+            self.api, clock, reporting_controller="kaito.sh/pykaito",
+            reporting_instance="test",
+        )  # fmt: skip
+        written = WrittenVersions[Request](clock)
+        manager = Manager(
+            self.api, cache, clock=clock, identity="test", leader_election=None,
+            expectations=written, rng=rng, metrics_port=None, health_port=None,
+        )  # fmt: skip
+        manager.add_service(events, elected=True)
+        settings = Settings(transformers_image="reg/transformers:1")
+        for controller in controllers(
+            self.api, cache, events, clock, written, settings
+        ):  # fmt: skip
+            manager.add(controller)
+        stop = asyncio.Event()
+        running = asyncio.create_task(manager.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await running
+
+    async def add_node(self, name: str = "gpu-0", **options: Any) -> None:
+        await self.api.create(NODES, node(name, **({"labels": LABELS} | options)))
+
+    async def label_node(self, name: str, **labels: str | None) -> None:
+        await self.api.patch(NODES, name, {"metadata": {"labels": labels}})
+
+    async def set_node(self, name: str, **options: Any) -> None:
+        status = node(name, **options)["status"]
+        await self.api.patch(NODES, name, {"status": status}, subresource="status")
+
+    async def add_workspace(self, **changes: Any) -> None:
+        obj = raw_workspace(**changes)
+        obj["metadata"].pop("uid")
+        obj["metadata"].pop("generation")
+        await self.api.apply(WORKSPACES, obj, field_manager="kubectl")
+
+    async def edit_workspace(self, name: str = NAME, **changes: Any) -> None:
+        await self.api.patch(WORKSPACES, name, changes, namespace="default")
+
+    async def delete_workspace(self, name: str = NAME) -> None:
+        await self.api.delete(WORKSPACES, name, namespace="default")
+
+    async def edit_deployment(self, patch: Any, manager: str = "kubectl-edit") -> None:
+        await self.api.patch(
+            DEPLOYMENTS, NAME, patch, namespace="default", field_manager=manager
+        )
+
+    async def serve(self, name: str = NAME) -> None:
+        """Report the Deployment's replicas as its controller does."""
+        live = self.api.find(DEPLOYMENTS, name)
+        replicas = live["spec"]["replicas"]
+        counted = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+        status = dict.fromkeys(counted, replicas)
+        status["observedGeneration"] = live["metadata"]["generation"]
+        await self.api.patch(
+            DEPLOYMENTS,
+            name,
+            {"status": status},
+            namespace="default",
+            subresource="status",
+        )
+
+    async def served(self) -> None:
+        """Bring the usual Workspace to where it serves, and to rest."""
+        await self.add_node()
+        await self.add_workspace()
+        await self.until("InferenceReady", "False")
+        await eventually(lambda: self.deployment() is not None)
+        await self.serve()
+        await self.until("Ready", "True")
+        await self.at_rest()
+
+    async def add_pod(self, name: str, status: Any) -> None:
+        labels = {"kaito.sh/workspace": NAME}
+        metadata = {"name": name, "namespace": "default", "labels": labels}
+        await self.api.create(PODS, {"metadata": metadata, "status": status})
+
+    def workspace(self, name: str = NAME) -> Any:
+        return self.api.find(WORKSPACES, name)
+
+    def deployment(self, name: str = NAME) -> Any:
+        return self.api.find(DEPLOYMENTS, name)
+
+    def service(self, name: str = NAME) -> Any:
+        return self.api.find(SERVICES, name)
+
+    def machines(self) -> list[dict[str, Any]]:
+        return self.api.stored(MACHINES)
+
+    def condition(self, kind: str, name: str = NAME) -> dict[str, Any]:
+        status = (self.workspace(name) or {}).get("status") or {}
+        found = {c["type"]: c for c in status.get("conditions", ())}
+        empty: dict[str, Any] = {}
+        return found.get(kind, empty)
+
+    async def until(self, kind: str, status: str, name: str = NAME) -> None:
+        await eventually(lambda: self.condition(kind, name).get("status") == status)
+
+    async def until_reason(self, kind: str, reason: str, name: str = NAME) -> None:
+        await eventually(lambda: self.condition(kind, name).get("reason") == reason)
+
+    async def at_rest(self) -> None:
+        """Fail unless the operator stops writing."""
+        await asyncio.sleep(REST_SECONDS)
+        before = len(self.api.writes)
+        await asyncio.sleep(REST_SECONDS)
+        assert self.api.writes[before:] == []
+
+    def events(self, reason: str) -> list[dict[str, Any]]:
+        return [e for e in self.api.stored(EVENTS) if e["reason"] == reason]
