@@ -4,7 +4,7 @@
 the flags and the API. A request passes through, in this order:
 
     gate                 is the server ready, is the body small enough
-    *_schema             the body's fields, their types and ranges
+    body, *_schema       the body's fields, their types and ranges
     *_api                one file per endpoint: body to request, chunks to reply
     prompts, sampling    text to tokens, fields to arguments of ``generate``
     service              time limit, metrics and log line of one request

@@ -2,12 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from pykaito.runtime.hf.body import Body, Text
 from pykaito.runtime.hf.openai_schema import MAX_SEQUENCES, Message
 
 TokenId = Annotated[int, Field(ge=0)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=1024)]
+TokenIds = Annotated[
+    list[TokenId], Field(min_length=1, max_length=1024, fail_fast=True)
+]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Sequences = Annotated[int, Field(ge=1, le=MAX_SEQUENCES)]
@@ -25,14 +28,12 @@ REFUSED = {
 }
 
 
-class GenerateKwargs(BaseModel):
+class GenerateKwargs(Body):
     """Arguments of transformers' ``generate``, with KAITO's defaults.
 
     null means the default. ``output_scores`` and ``return_dict_in_generate``
     are accepted; the reply has text alone, so they change nothing.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     #: Tokens of prompt and answer together; ``max_new_tokens`` goes before it.
     max_length: Annotated[int, Field(ge=1)] = 200
@@ -54,7 +55,8 @@ class GenerateKwargs(BaseModel):
     no_repeat_ngram_size: Count = 0
     encoder_no_repeat_ngram_size: Count = 0
     bad_words_ids: (
-        Annotated[list[TokenIds], Field(min_length=1, max_length=1024)] | None
+        Annotated[list[TokenIds], Field(min_length=1, max_length=1024, fail_fast=True)]
+        | None
     ) = None
     num_return_sequences: Sequences = 1
     output_scores: bool = False
@@ -108,18 +110,18 @@ class GenerateKwargs(BaseModel):
         return self
 
 
-class ChatBody(BaseModel):
+class ChatBody(Body):
     """The body of /chat."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    prompt: str | None = None
-    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    prompt: Text | None = None
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)] | None = (
+        None
+    )
     #: Whether the answer begins with the prompt.
     return_full_text: bool = True
     clean_up_tokenization_spaces: bool = False
     #: Text before the prompt.
-    prefix: str | None = None
+    prefix: Text | None = None
     #: "hole": a prompt that is too long loses its beginning.
     handle_long_generation: Literal["hole"] | None = None
     generate_kwargs: GenerateKwargs = Field(default_factory=GenerateKwargs)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from pykaito.runtime.hf.chat_schema import GenerateKwargs
-from pykaito.runtime.hf.errors import ApiError, InvalidRequestError, nearest
+from pykaito.runtime.hf.errors import (
+    SHOWN,
+    ApiError,
+    InvalidRequestError,
+    nearest,
+    shown,
+)
 from pykaito.runtime.hf.gate import error_response
 from pykaito.runtime.hf.openai_schema import (
     UNSUPPORTED,
@@ -19,9 +26,6 @@ from pykaito.runtime.hf.openai_schema import (
 )
 
 log = logging.getLogger(__name__)
-
-#: Characters of a wrong value that a message repeats.
-SHOWN = 60
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -46,6 +50,14 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     """Answer what the framework refuses: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as it was registered
+    cause = error.__cause__
+    if error.status_code == HTTPStatus.BAD_REQUEST and cause is not None:
+        # Not the grammar but what it says: bytes, depth or digits beyond reading.
+        wrong = InvalidRequestError(
+            f"the request's body is not JSON that can be read: {cause}",
+            code="invalid_json",
+        )
+        return error_response(wrong)
     message = f"{request.method} {request.url.path}: {error.detail}"
     body = InvalidRequestError(message).body()
     return JSONResponse(body, error.status_code, headers=error.headers)
@@ -81,11 +93,8 @@ def explain(
     # A union reports an error per alternative, each under its own name.
     alternatives = [one for one in errors if str(one["loc"][1]) == path[0]]
     wishes = dict.fromkeys(_wish(str(one["msg"])) for one in alternatives)
-    found = repr(first["input"])
-    if len(found) > SHOWN:
-        found = f"{found[:SHOWN]}…"
     return InvalidRequestError(
-        f"{field}: found {found}, {' or '.join(wishes)}", param=field
+        f"{field}: found {shown(first['input'])}, {' or '.join(wishes)}", param=field
     )
 
 
@@ -107,7 +116,9 @@ def _field(path: Iterable[str]) -> str:
 
 
 def _unknown_field(path: Sequence[str]) -> InvalidRequestError:
-    field, name = _field(path), path[-1]
+    name = path[-1] if len(path[-1]) <= SHOWN else f"{path[-1][:SHOWN]}…"
+    # As it was sent, whatever `_field` would make of it.
+    field = ".".join([*filter(None, [_field(path[:-1])]), name])
     if len(path) == 1 and name in UNSUPPORTED:
         return InvalidRequestError(
             f"{field}: not supported, {UNSUPPORTED[name]}", param=field

@@ -119,7 +119,22 @@ class RequestTimeoutError(ApiError):
     code = "request_timeout"
 
 
+#: Characters of a client's own words that a message repeats.
+SHOWN = 60
+
+
+def shown(value: Any) -> str:
+    """Return what a client sent, as a message repeats it: its beginning, escaped."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "something nested too deeply"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint at the known name nearest to one mistyped, or ""."""
+    if len(name) > SHOWN:
+        return ""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

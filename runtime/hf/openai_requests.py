@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pykaito.runtime.hf.engine import GenerationRequest
-from pykaito.runtime.hf.errors import InvalidRequestError, ModelNotFoundError
+from pykaito.runtime.hf.errors import InvalidRequestError, ModelNotFoundError, shown
 from pykaito.runtime.hf.openai_schema import (
     ChatCompletionBody,
     CompletionBody,
@@ -19,6 +19,9 @@ DEFAULT_COMPLETION_TOKENS = 16
 #: Temperatures below are greedy: dividing logits by less overflows.
 LEAST_TEMPERATURE = 1e-4
 
+#: Digits of a token id; Python refuses to read numbers of thousands of them.
+LONGEST_ID = 20
+
 Tokens = tuple[int, ...]
 
 
@@ -26,7 +29,7 @@ def check_model(name: str | None, served: str) -> None:
     """Raise `ModelNotFoundError` if another model is asked for; None is ours."""
     if name is not None and name != served:
         raise ModelNotFoundError(
-            f"model: found {name!r}, this server has {served!r}", param="model"
+            f"model: found {shown(name)}, this server has {served!r}", param="model"
         )
 
 
@@ -168,9 +171,10 @@ def sampling_options(
 def _logit_bias(body: SamplingFields, reader: PromptReader) -> dict[int, float]:
     bias = {}
     for token, value in (body.logit_bias or {}).items():
-        if not token.isdecimal():
+        if not token.isdecimal() or len(token) > LONGEST_ID:
             raise InvalidRequestError(
-                f"logit_bias: found {token!r}, must be a token id", param="logit_bias"
+                f"logit_bias: found {shown(token)}, must be a token id",
+                param="logit_bias",
             )
         bias[int(token)] = value
     reader.check_token_ids(list(bias), param="logit_bias")

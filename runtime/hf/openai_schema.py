@@ -7,7 +7,9 @@ nobody knows is refused, since it is most likely mistyped.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pykaito.runtime.hf.body import Body, Text
 
 #: Answers to one prompt, beams included: each takes memory of its own.
 MAX_SEQUENCES = 32
@@ -47,23 +49,39 @@ HARMLESS: tuple[Any, ...] = (
     *(None, [], {}, False, "none", "auto", ["text"], {"type": "text"}),
 )
 
-StopTexts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16)]
+StopTexts = Annotated[
+    list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)
+]
+
+#: The most that a request may add to a token's logit, or take from it.
+MOST_BIAS = 100.0
 
 
-class _Body(BaseModel):
-    """A body whose fields are all known, and have the right types."""
+def _keep_one_wrong(bias: Any) -> Any:
+    """Of several wrong entries keep one, as `Body` does with unknown fields."""
+    if not isinstance(bias, dict):
+        return bias
+    for token, value in bias.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not -MOST_BIAS <= value <= MOST_BIAS:
+            return {token: value}
+    return bias
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+
+LogitBias = Annotated[
+    dict[str, Annotated[float, Field(ge=-MOST_BIAS, le=MOST_BIAS)]],
+    BeforeValidator(_keep_one_wrong),
+]
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     """Options of a streamed reply."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class SamplingFields(_Body):
+class SamplingFields(Body):
     """The fields that both endpoints have."""
 
     #: Nothing means the one model there is.
@@ -77,7 +95,7 @@ class SamplingFields(_Body):
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: LogitBias | None = None
     stop: str | StopTexts | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool | None = None
@@ -100,11 +118,11 @@ class SamplingFields(_Body):
         }
 
 
-class TextPart(_Body):
+class TextPart(Body):
     """A part of a message's content."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class Message(BaseModel):
@@ -112,8 +130,8 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    role: Annotated[str, Field(min_length=1)]
-    content: str | list[TextPart]
+    role: Annotated[Text, Field(min_length=1)]
+    content: Text | Annotated[list[TextPart], Field(fail_fast=True)]
 
     def plain(self) -> dict[str, str]:
         """Return the message as chat templates know it."""
@@ -126,20 +144,23 @@ class Message(BaseModel):
 class ChatCompletionBody(SamplingFields):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
 
-TokenIds = Annotated[list[int], Field(min_length=1)]
-Prompts = Annotated[list[str | TokenIds], Field(min_length=1, max_length=MAX_SEQUENCES)]
+TokenIds = Annotated[list[int], Field(min_length=1, fail_fast=True)]
+Prompts = Annotated[
+    list[Text | TokenIds],
+    Field(min_length=1, max_length=MAX_SEQUENCES, fail_fast=True),
+]
 
 
 class CompletionBody(SamplingFields):
     """The body of /v1/completions."""
 
-    prompt: str | TokenIds | Prompts
+    prompt: Text | TokenIds | Prompts
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
