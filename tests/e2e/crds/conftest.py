@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.crds.waiting import wait_established
+
 CRDS = Path(__file__).parents[3] / "manifests" / "crds"
 
-# Not condition=Established: kubectl gives up on a CRD that has no conditions yet.
-ESTABLISHED = (
-    '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-)
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 Make = Callable[..., dict[str, Any]]
@@ -58,7 +56,7 @@ SORTS: Mapping[str, Mapping[str, Any]] = {
 def crds(kubectl: Kubectl) -> None:
     """The CRDs of the working tree are installed and served."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    kubectl("wait", ESTABLISHED, "--timeout=30s", "-f", str(CRDS))
+    wait_established(kubectl, "-f", str(CRDS))
 
 
 @pytest.fixture(scope="session")

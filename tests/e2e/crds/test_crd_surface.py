@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.crds.waiting import wait_established
+
 ROOT = Path(__file__).parents[3]
 PUBLISHED = Path(__file__).with_name("published_workspaces.yaml")
 EXAMPLES = sorted((ROOT / "manifests" / "examples").glob("*.yaml"))
-# Not condition=Established: kubectl gives up on a CRD that has no conditions yet.
-ESTABLISHED = (
-    '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-)
 TABLE = [
     "NAME", "INSTANCE", "RESOURCEREADY", "INFERENCEREADY", "JOBSTARTED",
     "WORKSPACESUCCEEDED", "AGE",
@@ -77,7 +75,7 @@ def unwatched(kubectl: Kubectl, make: Make, namespace: str) -> Iterator[str]:
     crd["spec"]["group"] = group
     crd["spec"]["names"] = {"kind": "Spare", "plural": "spares"}
     kubectl("create", "-f", "-", stdin=json.dumps(crd))
-    kubectl("wait", ESTABLISHED, f"crd/spares.{group}")
+    wait_established(kubectl, f"crd/spares.{group}")
     spare = make("inference", {"apiVersion": f"{group}/v1beta1", "kind": "Spare"})
     kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(spare))
     yield f"spares.{group}/falcon"
@@ -168,5 +166,5 @@ def test_published_workspaces_apply_unchanged(kubectl: Kubectl, namespace: str) 
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_applies(kubectl: Kubectl, example: Path) -> None:
-    kubectl("apply", "--dry-run=server", "-f", str(example))
+def test_every_example_applies(kubectl: Kubectl, namespace: str, example: Path) -> None:
+    kubectl("apply", "--dry-run=server", "-n", namespace, "-f", str(example))

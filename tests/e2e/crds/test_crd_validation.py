@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tenacity import retry, retry_if_result, stop_after_attempt
 
 Case = dict[str, Any]
 
@@ -19,6 +20,10 @@ def cases(of: list[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "case", [pytest.param(case, id=case["it"]) for case in of]
     )
+
+
+#: What an operator that writes the status meanwhile makes the API server say.
+MODIFIED = "the object has been modified"
 
 
 @pytest.fixture
@@ -46,6 +51,12 @@ def update(
         old = json.dumps(make(case["sort"], case["stored"]))
         new = json.dumps(make(case["sort"], case["change"]))
         kubectl("create", "-n", namespace, "-f", "-", stdin=old)
+        return replace(new)
+
+    @retry(
+        stop=stop_after_attempt(20), retry=retry_if_result(lambda why: MODIFIED in why)
+    )
+    def replace(new: str) -> str:
         command = ("replace", "--dry-run=server", "-n", namespace, "-f", "-")
         done = kubectl(*command, stdin=new, check=False)
         return done.stderr if done.returncode else ""
