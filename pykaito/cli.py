@@ -111,6 +111,46 @@ def validate(
 
 
 @main.command()
+def status(
+    name: Name,
+    namespace: Namespace = "",
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow it until it is ready.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that --watch takes at most.", min=1)
+    ] = 1800,
+    output: Form = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show a Workspace and all that belongs to it on one screen.
+
+    Exits with 0 if it is ready, else with 1. With --watch: 0 when it is ready,
+    1 when it cannot be without a change, 2 when the time is up.
+    """
+    from pykaito.commands import status as command
+    from pykaito.commands.cluster import Target
+
+    target = Target(name, namespace, kubeconfig)
+    if watch:
+        command.watched(target, output, timeout)
+    else:
+        command.once(target, output)
+
+
+@main.command()
+def why(name: Name, namespace: Namespace = "", kubeconfig: Kubeconfig = None) -> None:
+    """Name the first link that holds a Workspace up, and what to run next.
+
+    Exits with 0 if it is ready, else with 1.
+    """
+    from pykaito.commands import why as command
+    from pykaito.commands.cluster import Target
+
+    command.show(Target(name, namespace, kubeconfig))
+
+
+@main.command()
 def operator(
     transformers_image: Annotated[
         str, typer.Option(help="Image of the transformers runtime.")

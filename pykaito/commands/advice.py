@@ -1,0 +1,85 @@
+"""The next command to run, for each reason that a link can fail for: pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pykaito.api.conditions import InferenceReason
+from pykaito.api.labels import INSTANCE_TYPE, RUNTIME
+from pykaito.operator.objects import Object, name, namespace
+from pykaito.runtime.presets.plan import PlanReason
+
+#: The kubelet's log of a container that ended tells more than its state.
+_LAST_LOG = frozenset(
+    {
+        InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF,
+        InferenceReason.CONTAINER_OOM_KILLED,
+    }
+)
+_OF_THE_NODE = frozenset(
+    {InferenceReason.NODE_DISK_PRESSURE, InferenceReason.NODE_MEMORY_PRESSURE}
+)
+
+
+def advice_on_spec(workspace: Object, reason: str) -> str:
+    """Return the command for a spec that nothing can serve."""
+    where = f"{name(workspace)} -n {namespace(workspace)}"
+    match reason:
+        case PlanReason.PRESET_NOT_FOUND:
+            return "pykaito models"
+        case PlanReason.RUNTIME_NOT_SUPPORTED:
+            return f"kubectl annotate workspace {where} {RUNTIME}-"
+        case PlanReason.PRESET_PRIVATE:
+            return "kubectl explain workspace.inference.preset.presetOptions"
+    return f"kubectl describe workspace {where}"
+
+
+def advice_on_node(workspace: Object, reason: str, node: str) -> str:
+    """Return the command for a node that is missing or does not qualify."""
+    if reason == "ProvisionerNotFound":
+        return "kubectl logs -A -l app.kubernetes.io/name=pykaito --tail=50"
+    if node and reason != "NodeNotFound":
+        return f"kubectl describe node {node}"
+    labels = (workspace["resource"].get("labelSelector") or {}).get("matchLabels") or {}
+    shown = [
+        INSTANCE_TYPE,
+        *sorted(label for label in labels if label != INSTANCE_TYPE),
+    ]
+    return f"kubectl get nodes -L {','.join(shown)}"
+
+
+def advice_on_pod(pod: Object, reason: str) -> str:
+    """Return the command for a pod that does not serve."""
+    where = f"{name(pod)} -n {namespace(pod)}"
+    node = pod.get("spec", {}).get("nodeName")
+    if reason in _LAST_LOG:
+        container = _first(pod, _ended)
+        return f"kubectl logs {where} -c {container} --previous"
+    if reason in _OF_THE_NODE and node:
+        return f"kubectl describe node {node}"
+    running = _first(pod, _runs)
+    if reason == InferenceReason.PENDING and running:
+        return f"kubectl logs {where} -c {running} --follow"
+    return f"kubectl describe pod {where}"
+
+
+def _first(pod: Object, matches: Any) -> str:
+    """Return the name of the first container that matches, init containers first."""
+    status = pod.get("status") or {}
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(kind) or ():
+            if matches(container):
+                return str(container["name"])
+    return ""
+
+
+def _runs(container: Mapping[str, Any]) -> bool:
+    return "running" in (container.get("state") or {})
+
+
+def _ended(container: Mapping[str, Any]) -> bool:
+    """Whether the container failed, now or the time before."""
+    for state in ("state", "lastState"):
+        ended = (container.get(state) or {}).get("terminated") or {}
+        if ended and (ended.get("exitCode") != 0 or ended.get("reason") == "OOMKilled"):
+            return True
+    return False

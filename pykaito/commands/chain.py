@@ -1,0 +1,181 @@
+"""The chain Workspace, Machine, Node, Pod, server: its first link that fails: pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pykaito.api.conditions import (
+    InferenceReason,
+    MachineCondition,
+    NodeReason,
+    WorkspaceCondition,
+)
+from pykaito.commands.advice import advice_on_node, advice_on_pod, advice_on_spec
+from pykaito.commands.readings import (
+    Outcome,
+    condition,
+    holds,
+    is_leaving,
+    is_observed,
+    outcome,
+)
+from pykaito.commands.snapshot import Snapshot
+from pykaito.operator.objects import Object, name, namespace
+from pykaito.reconcilers.inference.diagnosis import diagnose
+
+_COMMAND_IN_MESSAGE = re.compile(r"run: (.+?)(?: \(https?://|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The link that holds the Workspace up."""
+
+    kind: str
+    name: str
+    reason: str
+    message: str
+    #: What to run next.
+    command: str
+    #: Whether waiting may be all that it takes.
+    progressing: bool = False
+
+
+def first_failing(seen: Snapshot) -> Link | None:
+    """Return the first link that does not hold, None if the Workspace is ready."""
+    if outcome(seen.workspace) is Outcome.READY:
+        return None
+    return next(_links(seen))
+
+
+def _links(seen: Snapshot) -> Iterator[Link]:
+    yield from _workspace(seen)
+    yield from _machines(seen)
+    yield from _deployment(seen)
+    yield from _pods(seen)
+    yield _rest(seen)
+
+
+def _workspace(seen: Snapshot) -> Iterator[Link]:
+    workspace = seen.workspace
+    mine = name(workspace)
+    if is_leaving(workspace):
+        found = condition(workspace, WorkspaceCondition.WORKSPACE_DELETING)
+        yield Link(
+            "Workspace",
+            mine,
+            found.get("reason", "Deleting"),
+            found.get("message", "it is being deleted"),
+            f"kubectl get machines -n {namespace(workspace)}",
+            progressing=True,
+        )
+    elif not is_observed(workspace):
+        yield Link(
+            "Workspace",
+            mine,
+            "NotObserved",
+            "the operator has not looked at the Workspace as it is now; is it running?",
+            "kubectl get pods -A -l app.kubernetes.io/name=pykaito",
+            progressing=True,
+        )
+    elif holds(workspace, WorkspaceCondition.STALLED):
+        found = condition(workspace, WorkspaceCondition.STALLED)
+        yield Link(
+            "Workspace",
+            mine,
+            found["reason"],
+            found["message"],
+            advice_on_spec(workspace, found["reason"]),
+        )
+
+
+def _machines(seen: Snapshot) -> Iterator[Link]:
+    if holds(seen.workspace, WorkspaceCondition.RESOURCE_READY):
+        return
+    for machine in seen.machines:
+        ready = condition(machine, MachineCondition.READY)
+        if ready.get("status") == "False":
+            launched = holds(machine, MachineCondition.LAUNCHED)
+            node = machine["spec"].get("nodeName", "")
+            yield Link(
+                "Node" if launched and node else "Machine",
+                node if launched and node else name(machine),
+                ready["reason"],
+                ready["message"],
+                _command_in(ready["message"])
+                or advice_on_node(seen.workspace, ready["reason"], node),
+            )
+    found = condition(seen.workspace, WorkspaceCondition.RESOURCE_READY)
+    reason = found.get("reason", NodeReason.RESOURCE_NOT_READY)
+    yield Link(
+        "Machine" if seen.machines else "Node",
+        ", ".join(map(name, seen.machines)) or "(none)",
+        reason,
+        found.get("message", "the operator is choosing nodes"),
+        _command_in(found.get("message", ""))
+        or advice_on_node(seen.workspace, reason, ""),
+        progressing=reason == NodeReason.RESOURCE_NOT_READY,
+    )
+
+
+def _deployment(seen: Snapshot) -> Iterator[Link]:
+    for deployment in seen.deployments:
+        found = condition(deployment, "ReplicaFailure")
+        if found.get("status") == "True" and not seen.pods:
+            yield Link(
+                "Deployment",
+                name(deployment),
+                found.get("reason", "ReplicaFailure"),
+                found.get("message", ""),
+                f"kubectl describe deployment {name(deployment)} "
+                f"-n {namespace(seen.workspace)}",
+            )
+
+
+def _pods(seen: Snapshot) -> Iterator[Link]:
+    staying = [pod for pod in seen.pods if not is_leaving(pod)]
+    diagnosed = [(pod, diagnose([pod])) for pod in staying if not _serves(pod)]
+    for pod, found in sorted(diagnosed, key=lambda pair: pair[1].progressing):
+        loading = found.progressing and _is_loading(pod)
+        yield Link(
+            "server" if loading else "Pod",
+            name(pod),
+            found.reason,
+            found.message,
+            advice_on_pod(pod, found.reason),
+            progressing=found.progressing,
+        )
+
+
+def _rest(seen: Snapshot) -> Link:
+    """Return what the Workspace itself says, where its children say nothing."""
+    found: Mapping[str, Any] = {}
+    for kind in (WorkspaceCondition.INFERENCE_READY, WorkspaceCondition.READY):
+        found = condition(seen.workspace, kind)
+        if found and found["status"] != "True":
+            break
+    reason = found.get("reason", InferenceReason.PENDING)
+    return Link(
+        "Pod" if seen.deployments else "Workspace",
+        ", ".join(map(name, seen.pods)) or name(seen.workspace),
+        reason,
+        found.get("message", "the operator is at work"),
+        f"kubectl describe workspace {name(seen.workspace)} "
+        f"-n {namespace(seen.workspace)}",
+        progressing=reason in {InferenceReason.PENDING, "Progressing"},
+    )
+
+
+def _serves(pod: Object) -> bool:
+    return holds(pod, "Ready")
+
+
+def _is_loading(pod: Object) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("running" in (c.get("state") or {}) for c in containers)
+
+
+def _command_in(message: str) -> str:
+    """Return the command that a message names, empty if it names none."""
+    found = _COMMAND_IN_MESSAGE.search(message)
+    return found[1] if found else ""

@@ -1,0 +1,149 @@
+"""What `pykaito status` prints, as text."""
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from pykaito.commands.screen import screen
+from pykaito.commands.snapshot import Snapshot
+from pykaito.commands.view import as_data, view
+from tests.unit.cli.objects import (
+    NOW,
+    at,
+    condition,
+    loading,
+    machine,
+    pod,
+    ready,
+    workspace,
+)
+
+
+def text(seen: Snapshot, *, width: int = 200) -> str:
+    to = Console(file=io.StringIO(), width=width, highlight=False)
+    to.print(screen(view(seen, NOW)))
+    lines = to.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def squeezed(seen: Snapshot) -> list[str]:
+    return [" ".join(line.split()) for line in text(seen).splitlines()]
+
+
+def test_the_summary_says_model_state_nodes_url_and_age() -> None:
+    lines = squeezed(ready())
+    assert lines[:6] == [
+        "Workspace team/ws",
+        "Model phi-2",
+        "State Ready (workspaceSucceeded)",
+        "Nodes 1 of 1 ready",
+        "URL http://ws.team.svc",
+        "Age 5m",
+    ]
+
+
+def test_the_tree_leads_from_the_workspace_to_node_and_pod() -> None:
+    lines = squeezed(ready())
+    start = lines.index("NAME KIND STATUS AGE INFO")
+    assert lines[start + 1 : start + 7] == [
+        "ws Workspace Ready 5m phi-2",
+        "├─ ws-1a2b3c4d Machine Ready 5m preferred_nodes",
+        "│ └─ gpu-0 Node Ready 125m Standard_NC6 nvidia.com/gpu:1",
+        "├─ ws Deployment Available 5m available:1/1",
+        "│ └─ ws-pod Pod Running 5m ready:1/1 restarts:0 node:gpu-0",
+        "└─ ws Service ClusterIP 5m 10.0.0.7 ports:80,29500",
+    ]
+
+
+def test_conditions_come_with_type_reason_age_and_message() -> None:
+    lines = squeezed(ready())
+    assert "TYPE STATUS REASON AGE MESSAGE" in lines
+    assert "Ready True workspaceSucceeded 116s" in lines
+
+
+def test_the_timeline_shows_what_is_under_way() -> None:
+    lines = squeezed(loading())
+    assert any(line.startswith("weights copied done 60s ") for line in lines)
+    assert "model loaded now 3m57s so far" in lines
+
+
+def test_what_is_waited_for_is_in_the_summary_and_the_next_command_last() -> None:
+    lines = squeezed(loading())
+    assert "Waits for server ws-pod: pod ws-pod is loading the model" in lines
+    assert lines[-1] == "Next: kubectl logs ws-pod -n team -c ws --follow"
+
+
+def test_a_workspace_that_serves_is_answered_with_how_to_reach_it() -> None:
+    assert squeezed(ready())[-1] == (
+        "Next: kubectl port-forward service/ws -n team 8080:80"
+    )
+
+
+def test_a_pod_that_cannot_pull_shows_what_kubectl_shows() -> None:
+    held = pod(weights={"waiting": {"reason": "ImagePullBackOff"}})
+    assert "Init:ImagePullBackOff" in text(replace(loading(), pods=[held]))
+
+
+def test_a_node_that_does_not_exist_is_in_the_tree() -> None:
+    seen = Snapshot(workspace(), [machine(node="gone")])
+    assert "└─ gone Node NotFound" in "\n".join(squeezed(seen))
+
+
+def test_what_could_not_be_read_is_said_and_the_rest_is_shown() -> None:
+    unread = {"nodes": "not allowed to get nodes"}
+    seen = replace(ready(), nodes=[], unread=unread)
+    shown = squeezed(seen)
+    assert "Not shown: nodes (not allowed to get nodes)" in shown
+    assert "│ └─ gpu-0 Node ? not allowed to get nodes" in shown
+
+
+def test_the_last_warnings_are_shown_with_how_often_they_came() -> None:
+    events = [
+        {
+            "metadata": {"creationTimestamp": at(number)},
+            "regarding": {"kind": "Pod", "name": "ws-pod"},
+            "reason": "Failed",
+            "note": f"warning [{number}]",
+            "eventTime": at(number),
+            "series": {"count": 3, "lastObservedTime": at(60 + number)},
+        }
+        for number in range(7)
+    ]
+    shown = text(replace(ready(), warnings=events))
+    assert "warning [6]" in shown
+    assert "warning [1]" not in shown
+    assert "x3" in shown
+
+
+def test_brackets_in_a_message_are_printed_as_they_are() -> None:
+    seen = Snapshot(workspace(condition("Ready", "False", "R", "a [red]b[/red]")))
+    assert "a [red]b[/red]" in text(seen)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_folds_messages_and_loses_nothing(width: int) -> None:
+    message = "words " * 40
+    seen = Snapshot(workspace(condition("Ready", "False", "R", message)))
+    assert text(seen, width=width).count("words") >= 40
+
+
+def test_a_workspace_without_status_has_a_screen() -> None:
+    live = workspace()
+    del live["status"]
+    assert "NotObserved" in text(Snapshot(live))
+
+
+def test_the_data_form_holds_the_screen_and_is_json() -> None:
+    data = json.loads(json.dumps(as_data(view(loading(), NOW))))
+    assert data["outcome"] == "progressing"
+    assert data["failing"]["kind"] == "server"
+    assert data["timeline"][0] == {
+        "name": "accepted",
+        "progress": "done",
+        "at": "2026-03-04T10:00:00+00:00",
+        "seconds": None,
+    }
+    assert data["tree"][2]["name"] == "gpu-0"

@@ -1,0 +1,56 @@
+"""The way from accepted to serving, with times read from the objects."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from pykaito.commands.snapshot import Snapshot
+from pykaito.commands.timeline import Progress, timeline
+from tests.unit.cli.objects import NOW, START, condition, loading, ready, workspace
+
+
+def test_each_step_took_the_time_since_the_one_before() -> None:
+    steps = timeline(ready(), NOW)
+    assert [(step.name, step.seconds) for step in steps] == [
+        ("accepted", None),
+        ("nodes ready", 2),
+        ("pod scheduled", 1),
+        ("weights copied", 60),
+        ("model loaded", 119),
+        ("serving", 2),
+    ]
+    assert {step.progress for step in steps} == {Progress.DONE}
+
+
+def test_the_step_under_way_says_how_long_so_far() -> None:
+    steps = {step.name: step for step in timeline(loading(), NOW)}
+    assert steps["weights copied"].progress is Progress.DONE
+    assert steps["model loaded"].progress is Progress.NOW
+    assert steps["model loaded"].seconds == 300 - 63
+    assert steps["serving"].progress is Progress.LATER
+
+
+def test_a_model_from_the_hub_has_no_weights_to_copy() -> None:
+    seen = ready()
+    seen.workspace["inference"]["preset"].pop("presetOptions")
+    assert "weights copied" not in [step.name for step in timeline(seen, NOW)]
+
+
+def test_steps_that_cannot_be_read_are_unknown_not_undone() -> None:
+    steps = {step.name: step for step in timeline(replace(ready(), pods=[]), NOW)}
+    assert steps["pod scheduled"].progress is Progress.UNKNOWN
+    assert steps["serving"].progress is Progress.DONE
+
+
+def test_a_step_is_done_when_the_last_pod_did_it() -> None:
+    seen = loading()
+    late = seen.pods[0] | {
+        "status": {"conditions": [condition("PodScheduled", "True", since=40)]}
+    }
+    steps = {s.name: s for s in timeline(replace(seen, pods=[*seen.pods, late]), NOW)}
+    assert steps["pod scheduled"].at == START + timedelta(seconds=40)
+    assert steps["weights copied"].progress is Progress.NOW
+
+
+def test_a_workspace_just_applied_waits_for_nodes() -> None:
+    steps = timeline(Snapshot(workspace()), NOW)
+    assert [step.progress for step in steps][:2] == [Progress.DONE, Progress.NOW]
