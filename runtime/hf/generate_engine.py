@@ -79,11 +79,12 @@ class GenerateEngine:
         with self._changed:
             if self._closed:
                 raise NotReadyError("the server is shutting down")
-            free = self._current is None and not self._queue
-            if not free and len(self._queue) >= self._max_waiting:
+            # Whether the thread has taken up the first already says nothing.
+            busy = len(self._queue) + self.running
+            if busy > self._max_waiting:
                 raise QueueFullError(
-                    f"{len(self._queue)} requests are waiting already, "
-                    f"no more than {self._max_waiting} may: try again later",
+                    f"{busy} requests are running or waiting already, no more than "
+                    f"{1 + self._max_waiting} may: try again later",
                     retry_after=self._expected_wait(),
                 )
             self._queue.append(generation)
@@ -198,6 +199,8 @@ class GenerateEngine:
         )
 
     def _explain(self, error: Exception, generation: "_Generation") -> ApiError:
+        if isinstance(error, ApiError):
+            return error
         if isinstance(error, ValueError) and not generation.emitted:
             # `generate` checks its arguments before the first token.
             return InvalidRequestError(f"the model cannot generate this: {error}")

@@ -1,11 +1,13 @@
 """What is done to the logits beside what ``generate`` does itself."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from pykaito.runtime.hf.engine import GenerationRequest, TokenLogprob
+from pykaito.runtime.hf.errors import EngineError, InvalidRequestError
 
 Tensor = Any  # torch publishes no types that strict mode can read
 
@@ -26,6 +28,8 @@ def logits_processors(request: GenerationRequest) -> list[Any]:
         )
     if request.logit_bias:
         processors.append(LogitBias(request.logit_bias))
+    # Last: it looks at what tokens are drawn from.
+    processors.append(DrawableCheck(beam_search=request.beam_search))
     return processors
 
 
@@ -67,6 +71,41 @@ class LogitBias:
             self._ids.to(scores.device),
             values.expand(scores.shape[0], -1),
         )
+
+
+class DrawableCheck:
+    """Leaves ``generate`` when there is no token left to draw.
+
+    A request can forbid every token (``encoder_no_repeat_ngram_size``), and a
+    model can overflow. Drawing from such scores asserts on the device: a GPU
+    is lost for the whole process, so that one request would end the server.
+    """
+
+    def __init__(self, *, beam_search: bool) -> None:
+        self._beam_search = beam_search
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores as they are.
+
+        Raises:
+            InvalidRequestError: if every token is forbidden.
+            EngineError: if the model's scores are no numbers.
+        """
+        del input_ids
+        best: list[float] = scores.amax(dim=-1).tolist()
+        if any(math.isnan(one) or one == math.inf for one in best):
+            raise EngineError(
+                "the model's scores are no numbers: its weights or --torch_dtype "
+                "may be at fault"
+            )
+        forbidden = [one == -math.inf for one in best]
+        # A beam that ends in nothing leaves the others.
+        if all(forbidden) or (any(forbidden) and not self._beam_search):
+            raise InvalidRequestError(
+                "no token is left to generate: no_repeat_ngram_size, "
+                "encoder_no_repeat_ngram_size and bad_words_ids forbid them all"
+            )
+        return scores
 
 
 class LogprobRecorder:

@@ -210,11 +210,57 @@ async def test_more_requests_than_may_wait_are_told_when_to_come_back(
         assert len([chunk async for chunk in generation.chunks()]) == 8
 
 
+async def test_an_idle_engine_takes_one_request_more_than_may_wait(
+    engine: GenerateEngine,
+) -> None:
+    """Also if they come before its thread has taken up the first."""
+    with engine._changed:
+        taken = [engine.submit(request()) for _ in range(5)]
+        with pytest.raises(QueueFullError, match="5 requests are running or waiting"):
+            engine.submit(request())
+    for generation in taken:
+        assert len([chunk async for chunk in generation.chunks()]) == 8
+
+
 async def test_what_generate_refuses_is_the_clients_fault(
     engine: GenerateEngine,
 ) -> None:
     with pytest.raises(InvalidRequestError, match="temperature"):
         await run(engine, request(options={"do_sample": True, "temperature": -1.0}))
+    assert len(tokens(await run(engine, request()))) == 8
+
+
+EVERY_TOKEN = tuple(range(2048))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"do_sample": True, "encoder_no_repeat_ngram_size": 1},
+        {"do_sample": True, "no_repeat_ngram_size": 1},
+        {"do_sample": True, "no_repeat_ngram_size": 1, "num_beams": 2},
+        {"do_sample": False, "no_repeat_ngram_size": 1},
+    ],
+)
+async def test_a_request_that_forbids_every_token_is_refused(
+    engine: GenerateEngine, options: dict[str, Any]
+) -> None:
+    """To draw from nothing is an assertion on a GPU, which ends the server."""
+    with pytest.raises(InvalidRequestError, match="no token is left to generate"):
+        await run(engine, request(EVERY_TOKEN, options=options))
+    assert len(tokens(await run(engine, request()))) == 8
+
+
+@pytest.mark.parametrize("options", [GREEDY, SAMPLED])
+async def test_a_model_whose_scores_are_no_numbers_fails_the_request(
+    engine: GenerateEngine, options: dict[str, Any]
+) -> None:
+    hook = engine._loaded.model.lm_head.register_forward_hook(
+        lambda _layer, _input, scores: scores * float("nan")
+    )
+    with pytest.raises(EngineError, match="scores are no numbers"):
+        await run(engine, request(options=options))
+    hook.remove()
     assert len(tokens(await run(engine, request()))) == 8
 
 

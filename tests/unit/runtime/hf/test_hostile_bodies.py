@@ -37,8 +37,7 @@ def refused(server: Any, path: str, body: str | bytes) -> dict[str, Any]:
         ),
         (
             "/v1/chat/completions",
-            '{"messages": [{"role": "a", "content": '
-            '[{"type": "text", "text": "%s"}]}]}',
+            '{"messages":[{"role":"a","content":[{"type":"text","text":"%s"}]}]}',
             "messages.0.content",
         ),
     ],
