@@ -14,16 +14,42 @@ import orjson
 import structlog
 
 from pykaito.operator.client import Client
-from pykaito.operator.errors import ApplyConflictError, FieldConflict
+from pykaito.operator.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ApplyConflictError,
+    FieldConflict,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+)
 from pykaito.operator.informer import Informer
-from pykaito.operator.objects import Key, Object, key, name
-from pykaito.reconcilers.field_path import without_field
+from pykaito.operator.objects import Key, Object, key, labels, name, owner_of
+from pykaito.reconcilers.field_path import without_fields
 from pykaito.reconcilers.writes import Note
 
 #: Conflicts are reported all at once, so a second round is already unusual.
 MAX_ROUNDS = 4
 
 log = structlog.get_logger()
+
+
+class NameTakenError(AlreadyExistsError):
+    """A child's name is taken by an object that is not the Workspace's."""
+
+
+#: What retries alone will not mend: it has to reach whoever can.
+REFUSALS = (NameTakenError, InvalidError, ForbiddenError)
+
+NAME_TAKEN = "NameTaken"
+APPLY_REFUSED = "ApplyRefused"
+
+
+def refusal(error: ApiError) -> tuple[str, str]:
+    """Return the reason and the message of a condition for one of REFUSALS."""
+    if isinstance(error, NameTakenError):
+        return NAME_TAKEN, error.message
+    return APPLY_REFUSED, f"the API server refused it: {error.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +60,14 @@ class Applied:
     left_to_others: tuple[FieldConflict, ...] = ()
     #: Whether more or other fields are left than the last time.
     newly_left: bool = False
+    #: Whether it was not there before.
+    created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Memo:
     digest: bytes
-    uid: str
-    version: str
+    version: bytes
     left_to_others: tuple[FieldConflict, ...]
 
 
@@ -61,35 +88,49 @@ class Applier:
         """Apply the object unless the cache shows no need to.
 
         Raises:
+            NameTakenError: an object of that name belongs to someone else.
             ApiError: the API server refused the object for another reason than
                 a field that someone else owns.
         """
         memo_key = key(wanted)
         live = self._informer.store.get(memo_key)
-        digest = hashlib.sha256(
-            orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)
-        ).digest()
+        digest = _digest(wanted)
         memo = self._memos.get(memo_key)
         if (
             memo is not None
             and live is not None
             and memo.digest == digest
-            and (memo.uid, memo.version) == (live["metadata"]["uid"], version(live))
+            and memo.version == version(live)
         ):
             return Applied(live, memo.left_to_others)
+        found = live if live is not None else await self._find(memo_key)
+        if found is not None:
+            _check_owner(found, wanted)
         obj, left = await self._apply_uncontested(wanted)
         note(self._informer, obj)
-        uid = obj["metadata"]["uid"]
-        self._memos[memo_key] = _Memo(digest, uid, version(obj), left)
+        self._memos[memo_key] = _Memo(digest, version(obj), left)
         return Applied(
             obj,
             left,
             newly_left=bool(left) and (memo is None or memo.left_to_others != left),
+            created=found is None,
         )
 
     def forget(self, child: Key) -> None:
         """Drop what is remembered of a child that is gone."""
         self._memos.pop(child, None)
+
+    async def _find(self, child: Key) -> Object | None:
+        """Look for an object that the cache lacks, say because its label does.
+
+        An apply would change it, and make it go with the Workspace.
+        """
+        try:
+            return await self._client.get(
+                self._informer.resource, child.name, child.namespace
+            )
+        except NotFoundError:
+            return None
 
     async def _apply_uncontested(
         self, wanted: Mapping[str, Any]
@@ -103,8 +144,7 @@ class Applier:
                     field_manager=self._field_manager,
                 )
             except ApplyConflictError as error:
-                for conflict in error.conflicts:
-                    wanted = without_field(wanted, conflict.field)
+                wanted = without_fields(wanted, (c.field for c in error.conflicts))
                 left += error.conflicts
                 log.info(
                     "left fields to their owners",
@@ -119,11 +159,44 @@ class Applier:
         )
 
 
-def version(obj: Object) -> str:
+def _check_owner(found: Object, wanted: Object) -> None:
+    """Check that an object is the Workspace's, or was before someone edited it.
+
+    Raises:
+        NameTakenError: it never was.
+    """
+    owner, ours = owner_of(found), owner_of(wanted) or {}
+    if owner is not None:
+        taken = owner.get("uid") != ours.get("uid")
+    else:
+        taken = not labels(wanted).items() <= labels(found).items()
+    if taken:
+        of = f" of {owner['kind']} {owner['name']}" if owner else ""
+        raise NameTakenError(
+            f"there is another {wanted['kind']} {name(wanted)}{of}; delete it, or "
+            "give the Workspace another name",
+            status=409,
+        )
+
+
+def version(obj: Object) -> bytes:
     """Return what changes when someone changes what the object asks for.
 
-    The generation leaves status updates out. Kinds without one, such as
-    Service, change rarely: there the resourceVersion serves.
+    The generation leaves status updates out, and metadata too, of which the
+    applied part is added here. Kinds without a generation, such as Service,
+    change rarely: there the resourceVersion serves.
     """
     metadata = obj["metadata"]
-    return str(metadata.get("generation") or metadata["resourceVersion"])
+    return _digest(
+        [
+            metadata["uid"],
+            metadata.get("generation") or metadata["resourceVersion"],
+            labels(obj),
+            metadata.get("ownerReferences"),
+            metadata.get("finalizers"),
+        ]
+    )
+
+
+def _digest(value: Any) -> bytes:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()

@@ -9,23 +9,27 @@ when they hold dots, so a path can only be read against the object it is of.
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SELECTOR = re.compile(r"\[([^\]]*)\]")
 
 
-def without_field(obj: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return a copy of the object that says nothing about the field.
+def without_fields(obj: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of the object that says nothing about the fields.
 
-    An applied object that omits a field leaves it to its other owner. Containers
-    that become empty by it are kept: they may be what names a list's item.
+    An applied object that omits a field leaves it to its other owners. The same
+    field may be named once for each of them, and a field beside what it is part
+    of. Containers that become empty by it are kept: they may be what names a
+    list's item.
 
     Raises:
         LookupError: the object has no such field.
     """
     result: dict[str, Any] = copy.deepcopy(dict(obj))
-    _remove(result, path, path)
+    # Reversed, a part comes before what it is part of.
+    for path in sorted(set(paths), reverse=True):
+        _remove(result, path, path)
     return result
 
 

@@ -69,13 +69,17 @@ def deployment(
     nodes: Sequence[str],
     runtime_image: str,
 ) -> dict[str, Any]:
-    """Return the Deployment: one replica of the model on each node."""
+    """Return the Deployment: one replica of the model on each node.
+
+    With fewer nodes than planned there are fewer replicas, since another one
+    would find no GPUs.
+    """
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": _metadata(workspace, owner),
         "spec": {
-            "replicas": plan.nodes,
+            "replicas": min(plan.nodes, len(nodes)),
             "selector": {"matchLabels": selector(workspace)},
             # A replica takes the GPUs of its node: a surge pod would wait for
             # GPUs that the old pod holds.
@@ -260,11 +264,16 @@ def _port(name: str, port: int, target: int) -> dict[str, Any]:
 
 
 def bound_nodes(deployed: Object) -> list[str]:
-    """Return the nodes that a Deployment's pods may run on, as it was applied."""
-    node_affinity = deployed["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
-    terms = node_affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    """Return the nodes that a Deployment's pods may run on, as it was applied.
+
+    None when someone wrote an affinity of another form in its place.
+    """
+    pod = deployed["spec"]["template"]["spec"]
+    node_affinity = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     return sorted(
-        field["values"][0]
-        for term in terms["nodeSelectorTerms"]
-        for field in term["matchFields"]
+        node
+        for term in terms.get("nodeSelectorTerms") or ()
+        for field in term.get("matchFields") or ()
+        for node in field.get("values") or ()
     )

@@ -1,6 +1,6 @@
 """Applies what serves the model and says how far it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,10 +14,10 @@ from pykaito.operator.errors import FieldConflict
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
-from pykaito.operator.objects import Key, Object, key, labels, name
+from pykaito.operator.objects import Key, Object, key, labels, name, namespace
 from pykaito.operator.reconcile import Request
 from pykaito.operator.store import OWNER_UID
-from pykaito.reconcilers.apply import Applier
+from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import diagnose
@@ -29,6 +29,10 @@ from pykaito.runtime.presets.plan import Plan, PlanError, plan
 FIELD_MANAGER = "pykaito-inference"
 
 CONDITIONS = (WorkspaceCondition.INFERENCE_READY,)
+
+POD_INDEX = "workspace"
+
+PODS_REFUSED = "PodsRefused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,17 @@ class InferenceReconciler:
         self._image = transformers_image
         self._services = Applier(client, FIELD_MANAGER, informers.services)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
+        informers.pods.store.add_index(POD_INDEX, workspace_of)
 
     async def reconcile(self, request: Request) -> None:
         """Apply the workload once its nodes are ready, and keep it applied."""
         where = Key(request.namespace, request.name)
         live = self._informers.workspaces.store.get(where)
-        if live is None or live["metadata"].get("deletionTimestamp"):
+        if live is None:
+            self._services.forget(where)
+            self._deployments.forget(where)
+            return
+        if live["metadata"].get("deletionTimestamp"):
             return
         note = partial(self._written.note, request)
         workspace = parse(Workspace, live)
@@ -81,27 +90,45 @@ class InferenceReconciler:
         except PlanError as error:
             await self._write(live, _failed(str(error), error.reason), note)
             return
-        nodes = self._ready_nodes(live)
-        deployed = self._informers.deployments.store.get(where)
-        if deployed is None and len(nodes) < planned.nodes:
+        ready = self._nodes(live, is_ready)
+        nodes = self._nodes_to_bind(live, ready, planned)
+        if not nodes:
             await self._write(
                 live,
-                _pending(f"waiting for nodes: {len(nodes)} of {planned.nodes} ready"),
+                _pending(f"waiting for nodes: {len(ready)} of {planned.nodes} ready"),
                 note,
             )
             return
-        condition = await self._serve(live, workspace, planned, nodes, note)
+        try:
+            condition = await self._serve(live, workspace, planned, nodes, note)
+        except REFUSALS as error:
+            reason, message = refusal(error)
+            await self._write(live, _failed(message, reason), note)
+            raise
         await self._write(live, condition, note)
 
-    def _ready_nodes(self, live: Object) -> list[str]:
+    def _nodes(self, live: Object, counts: Callable[[Object], bool]) -> list[str]:
         machines = self._informers.machines.store.by_index(
             OWNER_UID, live["metadata"]["uid"]
         )
         return sorted(
             machine["spec"]["nodeName"]
             for machine in machines
-            if is_ready(machine) and not machine["metadata"].get("deletionTimestamp")
+            if counts(machine) and not machine["metadata"].get("deletionTimestamp")
         )
+
+    def _nodes_to_bind(
+        self, live: Object, ready: list[str], planned: Plan
+    ) -> list[str]:
+        """Return the nodes that pods may run on; none to apply no workload yet."""
+        if len(ready) >= planned.nodes:
+            return ready
+        deployed = self._informers.deployments.store.get(key(live))
+        if deployed is None:
+            return []
+        # A node is away, or one more is wanted. The pods that are there go on
+        # serving where they are; they are not bound to other nodes for a while.
+        return manifests.bound_nodes(deployed) or self._nodes(live, lambda _: True)
 
     async def _serve(
         self,
@@ -112,23 +139,20 @@ class InferenceReconciler:
         note: Note,
     ) -> Condition:
         service = await self._services.apply(manifests.service(workspace, live), note)
-        deployed = self._informers.deployments.store.get(key(live))
-        if deployed is not None and len(nodes) < planned.nodes:
-            # A node is away. The pods that are left go on serving where they
-            # are; new ones are not bound to fewer nodes for a while.
-            nodes = manifests.bound_nodes(deployed)
         applied = await self._deployments.apply(
             manifests.deployment(
                 workspace, live, planned, nodes=nodes, runtime_image=self._image
             ),
             note,
         )
-        if deployed is None:
+        if applied.created:
             self._events.normal(
                 live, "WorkloadCreated", f"Deployment {name(live)} applied"
             )
         theirs = (*service.left_to_others, *applied.left_to_others)
-        if service.newly_left or applied.newly_left:
+        newly_left = service.newly_left or applied.newly_left
+        # After a restart all is new to this process, and told already.
+        if newly_left and _describe(theirs) not in self._told(live):
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
         return self._judge(live, applied.obj, theirs)
 
@@ -141,7 +165,8 @@ class InferenceReconciler:
         wanted = deployed["spec"]["replicas"]
         current = status.get("observedGeneration") == deployed["metadata"]["generation"]
         if (
-            current
+            wanted
+            and current
             and status.get("availableReplicas", 0) >= wanted
             and status.get("updatedReplicas", 0) >= wanted
             and status.get("replicas", 0) == wanted
@@ -152,15 +177,23 @@ class InferenceReconciler:
                 InferenceReason.SUCCESS,
                 f"{wanted} of {wanted} replicas serve{note}",
             )
-        pods = [
-            pod
-            for pod in self._informers.pods.store.list(live["metadata"]["namespace"])
-            if labels(pod).get(WORKSPACE) == name(live)
-        ]
+        if not wanted:
+            return _pending(f"the Deployment is scaled to 0 replicas{note}")
+        pods = self._informers.pods.store.by_index(POD_INDEX, str(key(live)))
+        if not pods and (refused := _pods_refused(deployed)):
+            return _failed(refused + note, PODS_REFUSED)
         found = diagnose(pods)
         if found.progressing:
             return _pending(found.message + note)
         return _failed(found.message + note, found.reason)
+
+    @staticmethod
+    def _told(live: Object) -> str:
+        """Return InferenceReady's message as it is written."""
+        for condition in (live.get("status") or {}).get("conditions", ()):
+            if condition["type"] == WorkspaceCondition.INFERENCE_READY:
+                return str(condition["message"])
+        return ""
 
     async def _write(self, live: Object, condition: Condition, note: Note) -> None:
         written = (live.get("status") or {}).get("conditions", ())
@@ -184,6 +217,20 @@ class InferenceReconciler:
             if ready or turned["reason"] != InferenceReason.PENDING:
                 record = self._events.normal if ready else self._events.warning
                 record(live, turned["reason"], turned["message"])
+
+
+def workspace_of(pod: Object) -> Iterable[str]:
+    """Index pods by the Workspace that their label names."""
+    workspace = labels(pod).get(WORKSPACE)
+    return [str(Key(namespace(pod), workspace))] if workspace else []
+
+
+def _pods_refused(deployed: Object) -> str:
+    """Return why no pod can be created, such as a quota; empty if one can."""
+    for condition in (deployed.get("status") or {}).get("conditions", ()):
+        if (condition["type"], condition["status"]) == ("ReplicaFailure", "True"):
+            return f"the workload's pod is refused: {condition.get('message', '')}"
+    return ""
 
 
 def _pending(message: str) -> Condition:

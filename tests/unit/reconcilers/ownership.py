@@ -25,6 +25,8 @@ LIST_KEYS: Mapping[str, tuple[str, ...]] = {
 #: Lists of the same kind whose items are one leaf each.
 ATOMIC_ITEMS: Mapping[str, tuple[str, ...]] = {".ownerReferences": ("uid",)}
 SETS = (".finalizers",)
+#: Objects that are one leaf.
+ATOMIC = (".requiredDuringSchedulingIgnoredDuringExecution",)
 
 
 def leaves(obj: Any, path: tuple[str, ...] = ()) -> Leaves:
@@ -34,7 +36,7 @@ def leaves(obj: Any, path: tuple[str, ...] = ()) -> Leaves:
 
 def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     field = path[-1] if path else ""
-    if isinstance(node, dict) and node:
+    if isinstance(node, dict) and node and field not in ATOMIC:
         for key, value in node.items():
             yield from _leaves(value, (*path, f".{key}"))
     elif isinstance(node, list) and node and field in LIST_KEYS:
@@ -86,6 +88,12 @@ def apply(
     found: Leaves, owners: Owners, manager: str, wanted: Leaves, *, force: bool
 ) -> Leaves:
     """Return the leaves after an apply; the owners are changed in place."""
+    # An empty object says nothing about what others put into it.
+    wanted = {
+        path: value
+        for path, value in wanted.items()
+        if value != {} or not any(p[: len(path)] == path for p in found if p != path)
+    }
     conflicts = [
         (path, other)
         for path, value in wanted.items()

@@ -7,8 +7,10 @@ import pytest
 
 from pykaito.api.conditions import InferenceReason
 from pykaito.provisioners.protocol import MachineReason
+from pykaito.reconcilers.apply import APPLY_REFUSED, NAME_TAKEN
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.inference.diagnosis import PRIORITY
+from pykaito.reconcilers.inference.reconciler import PODS_REFUSED
 from pykaito.reconcilers.workspace.status import NO_MATCHING_NODE
 from pykaito.runtime.presets.plan import PlanReason
 
@@ -45,7 +47,7 @@ def test_a_message_is_cut_to_what_a_terminal_shows() -> None:
 
 
 REASONS_WITH_HELP = sorted(
-    {*PlanReason, NO_MATCHING_NODE}
+    {*PlanReason, NO_MATCHING_NODE, NAME_TAKEN, APPLY_REFUSED, PODS_REFUSED}
     | {reason for reason in PRIORITY if reason is not InferenceReason.PENDING}
     | {
         MachineReason.PROVISIONER_NOT_FOUND,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pykaito.reconcilers.field_path import without_field
+from pykaito.reconcilers.field_path import without_fields
 
 DEPLOYMENT = {
     "metadata": {"labels": {"kaito.sh/workspace": "w", "app": "x"}},
@@ -26,7 +26,7 @@ DEPLOYMENT = {
 
 def test_a_field_of_a_named_list_item_is_left_out_and_its_siblings_stay() -> None:
     path = '.spec.template.spec.containers[name="server"].command'
-    pruned = without_field(DEPLOYMENT, path)
+    pruned = without_fields(DEPLOYMENT, [path])
     server, other = pruned["spec"]["template"]["spec"]["containers"]
     assert "command" not in server
     assert server["ports"] == [{"containerPort": 5000, "protocol": "TCP"}]
@@ -34,7 +34,7 @@ def test_a_field_of_a_named_list_item_is_left_out_and_its_siblings_stay() -> Non
 
 
 def test_a_key_that_holds_dots_and_slashes_is_found() -> None:
-    pruned = without_field(DEPLOYMENT, ".metadata.labels.kaito.sh/workspace")
+    pruned = without_fields(DEPLOYMENT, [".metadata.labels.kaito.sh/workspace"])
     assert pruned["metadata"]["labels"] == {"app": "x"}
 
 
@@ -43,20 +43,32 @@ def test_a_list_item_with_two_keys_is_found_by_both() -> None:
         '.spec.template.spec.containers[name="server"]'
         '.ports[containerPort=5000,protocol="TCP"].protocol'
     )
-    server = without_field(DEPLOYMENT, path)["spec"]["template"]["spec"]["containers"][
-        0
-    ]
+    server = without_fields(DEPLOYMENT, [path])["spec"]["template"]["spec"][
+        "containers"
+    ][0]
     assert server["ports"] == [{"containerPort": 5000}]
 
 
 def test_an_item_of_a_set_is_found_by_its_value() -> None:
-    assert without_field(DEPLOYMENT, '.spec.finalizers[="a"]')["spec"][
+    assert without_fields(DEPLOYMENT, ['.spec.finalizers[="a"]'])["spec"][
         "finalizers"
     ] == ["b"]
 
 
+def test_a_field_that_is_named_once_for_each_owner_is_left_out_once() -> None:
+    path = ".metadata.labels.app"
+    assert "app" not in without_fields(DEPLOYMENT, [path, path])["metadata"]["labels"]
+
+
+def test_an_item_and_a_field_of_it_are_left_out_together() -> None:
+    item = '.spec.template.spec.containers[name="server"]'
+    pruned = without_fields(DEPLOYMENT, [item, f"{item}.command"])
+    names = [c["name"] for c in pruned["spec"]["template"]["spec"]["containers"]]
+    assert names == ["other"]
+
+
 def test_the_given_object_is_not_changed() -> None:
-    without_field(DEPLOYMENT, ".metadata.labels.app")
+    without_fields(DEPLOYMENT, [".metadata.labels.app"])
     assert DEPLOYMENT["metadata"]["labels"]["app"] == "x"
 
 
@@ -71,4 +83,4 @@ def test_the_given_object_is_not_changed() -> None:
 )
 def test_a_field_that_is_not_there_is_named_in_the_error(path: str) -> None:
     with pytest.raises(LookupError, match="no field"):
-        without_field(DEPLOYMENT, path)
+        without_fields(DEPLOYMENT, [path])

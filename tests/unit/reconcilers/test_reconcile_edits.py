@@ -1,0 +1,152 @@
+"""What people change on a Workspace's children, and what becomes of it."""
+
+import pytest
+
+from pykaito.operator.objects import DEPLOYMENTS
+from pykaito.reconcilers.resources import MACHINES
+from tests.unit.operator.virtual_time import eventually
+from tests.unit.reconcilers.world import NAME, World
+
+pytestmark = pytest.mark.virtual_time
+
+
+def affinity(*terms: object) -> dict[str, object]:
+    required = {"nodeSelectorTerms": list(terms)}
+    node = {"requiredDuringSchedulingIgnoredDuringExecution": required}
+    return {"spec": {"template": {"spec": {"affinity": {"nodeAffinity": node}}}}}
+
+
+def scaled(replicas: int) -> dict[str, object]:
+    return {"spec": {"replicas": replicas}}
+
+
+async def test_a_field_that_someone_took_stays_theirs_and_is_named() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        await world.edit_deployment(scaled(2))
+        await world.serve()
+        await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
+        await world.at_rest()
+        assert world.deployment()["spec"]["replicas"] == 2
+        assert "kubectl-edit" in world.condition("InferenceReady")["message"]
+
+
+async def test_a_field_that_two_others_own_is_left_to_both() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+    await world.edit_deployment(scaled(2))
+    mine = {"apiVersion": "apps/v1", "kind": "Deployment", **scaled(2)}
+    mine["metadata"] = {"name": NAME, "namespace": "default"}
+    await world.api.apply(DEPLOYMENTS, mine, field_manager="argocd")
+    async with world.operator():
+        await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
+        await world.at_rest()
+        assert world.deployment()["spec"]["replicas"] == 2
+        message = world.condition("InferenceReady")["message"]
+        assert "argocd" in message
+        assert "kubectl-edit" in message
+
+
+async def test_a_restart_does_not_tell_again_what_was_left_to_others() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        await world.edit_deployment(scaled(2))
+        await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
+    async with world.operator():
+        await world.at_rest()
+        assert len(world.events("FieldsLeftToOwner")) == 1
+
+
+async def test_a_deployment_scaled_to_nothing_does_not_serve() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        await world.edit_deployment(scaled(0), "kubectl")
+        await world.serve()
+        await world.until("InferenceReady", "False")
+        await world.at_rest()
+        assert world.condition("Ready")["status"] == "False"
+        assert "0 replicas" in world.condition("InferenceReady")["message"]
+
+
+async def test_a_deployment_that_lost_its_label_gets_it_back() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        label = {"kaito.sh/workspace": None}
+        await world.edit_deployment({"metadata": {"labels": label}})
+        await eventually(lambda: world.deployment()["metadata"].get("labels"))
+        await world.at_rest()
+        assert world.events("WorkloadCreated")[0].get("series") is None
+
+
+async def test_a_deployment_that_lost_its_owner_gets_it_back() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        await world.edit_deployment({"metadata": {"ownerReferences": None}})
+        await eventually(lambda: world.deployment()["metadata"].get("ownerReferences"))
+        await world.at_rest()
+
+
+async def test_a_machine_that_lost_its_finalizer_gets_it_back() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        (machine,) = world.machines()
+        at = machine["metadata"]["name"]
+        await world.api.patch(
+            MACHINES, at, {"metadata": {"finalizers": None}}, namespace="default"
+        )
+        await eventually(lambda: world.machines()[0]["metadata"].get("finalizers"))
+        await world.at_rest()
+
+
+async def test_a_node_may_go_away_from_an_affinity_that_someone_wrote() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        zone = {"key": "zone", "operator": "In", "values": ["a"]}
+        await world.edit_deployment(affinity({"matchExpressions": [zone]}))
+        await world.set_node("gpu-0", ready=False)
+        await world.until_reason("ResourceReady", "NodeNotReady")
+        await world.serve()
+        await world.until("InferenceReady", "True")
+        await world.at_rest()
+        assert (
+            world.deployment()["spec"]["template"]["spec"]["affinity"]
+            == (
+                affinity({"matchExpressions": [zone]})["spec"]["template"]["spec"][
+                    "affinity"
+                ]
+            )
+        )
+
+
+async def test_more_nodes_are_used_once_they_are_ready() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        await world.edit_workspace(resource={"count": 2})
+        await world.until_reason("ResourceReady", "NoMatchingNode")
+        await world.at_rest()
+        assert world.deployment()["spec"]["replicas"] == 1
+        await world.add_node("gpu-1")
+        await eventually(lambda: world.deployment()["spec"]["replicas"] == 2)
+        assert "gpu-1" in str(world.deployment()["spec"]["template"]["spec"])
+
+
+async def test_a_replica_on_a_lost_node_is_not_given_up() -> None:
+    world = World()
+    async with world.operator():
+        await world.add_node("gpu-0")
+        await world.add_node("gpu-1")
+        await world.add_workspace(resource={"count": 2})
+        await eventually(lambda: world.deployment() is not None)
+        await world.set_node("gpu-1", ready=False)
+        await world.until_reason("ResourceReady", "NodeNotReady")
+        await world.at_rest()
+        assert world.deployment()["spec"]["replicas"] == 2
