@@ -106,11 +106,16 @@ def workspace_of_pod(pod: Object) -> Iterable[Key]:
 def may_use(workspace: Object, node: Object) -> bool:
     """Whether a change of the node can matter to the Workspace.
 
-    Cheaper than choosing nodes, and wrong only on the careful side.
+    Cheaper than choosing nodes, and wrong only on the careful side: labels that
+    the choice ignores, and those that matchExpressions ask for, are not compared.
     """
-    resource = workspace["resource"]
+    resource = workspace.get("resource") or {}
     if name(node) in (resource.get("preferredNodes") or ()):
         return True
     wanted = (resource.get("labelSelector") or {}).get("matchLabels") or {}
     found = labels_of(node)
-    return all(found.get(label) == value for label, value in wanted.items())
+    return all(
+        found.get(label) == value
+        for label, value in wanted.items()
+        if label not in labels.RESERVED_SELECTOR_KEYS
+    )

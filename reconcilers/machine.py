@@ -64,17 +64,36 @@ class MachineReconciler:
         note = partial(self._written.note, request)
         machine = parse(Machine, live)
         provisioner = self._provisioners.get(machine.spec.provisioner)
+        if live["metadata"].get("deletionTimestamp"):
+            await self._release(live, machine, provisioner, note)
+        elif provisioner is None:
+            await self._write(live, self._unknown(machine), note)
+        else:
+            await provisioner.launch(machine)
+            await self._write(live, await provisioner.observe(machine), note)
+
+    async def _release(
+        self,
+        live: Object,
+        machine: Machine,
+        provisioner: Provisioner | None,
+        note: Note,
+    ) -> None:
+        """Give the node back, then let the Machine go.
+
+        Without its provisioner nobody knows how: a Machine that went away would
+        leave a node that somebody pays for.
+        """
+        if MACHINE_FINALIZER not in live["metadata"].get("finalizers", ()):
+            return
         if provisioner is None:
             await self._write(live, self._unknown(machine), note)
-            return
-        if live["metadata"].get("deletionTimestamp"):
-            if await provisioner.release(machine):
-                await remove_finalizer(
-                    self._client, self._machines, live, MACHINE_FINALIZER, note
-                )
-            return
-        await provisioner.launch(machine)
-        await self._write(live, await provisioner.observe(machine), note)
+        elif await provisioner.release(machine):
+            await remove_finalizer(
+                self._client, self._machines, live, MACHINE_FINALIZER, note
+            )
+        else:
+            await self._write(live, await provisioner.observe(machine), note)
 
     def _unknown(self, machine: Machine) -> Observation:
         check = Check(
@@ -95,7 +114,9 @@ class MachineReconciler:
         turned = changed((live.get("status") or {}).get("conditions", ()), conditions)
         status = {
             "observedGeneration": live["metadata"]["generation"],
-            "phase": phase(seen),
+            "phase": "Releasing"
+            if live["metadata"].get("deletionTimestamp")
+            else phase(seen),
             "conditions": conditions,
         }
         if seen.node_name:

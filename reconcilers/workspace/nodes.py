@@ -1,12 +1,17 @@
 """Which prepared nodes a Workspace takes."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pykaito.api.labels import INSTANCE_TYPE
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, labels, name
+from pykaito.provisioners.preferred_nodes import check_initialized
+from pykaito.provisioners.quantity import parse_quantity
+
+_NOTHING: Mapping[str, Sequence[Mapping[str, str]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +25,34 @@ class Selection:
 
 
 def select_nodes(
-    workspace: Workspace, nodes: Iterable[Object], assigned: Collection[str], count: int
+    workspace: Workspace,
+    nodes: Iterable[Object],
+    *,
+    count: int,
+    resources: Mapping[str, str],
+    assigned: Collection[str] = (),
+    claimed: Mapping[str, Sequence[Mapping[str, str]]] = _NOTHING,
 ) -> Selection:
     """Choose ``count`` nodes among those that the Workspace names or matches.
 
     A node qualifies when it carries the selector's labels and is either named in
     ``preferredNodes`` or of the instance type, if one is given. Preferred nodes
-    come first, then those already in use, then Ready ones, then by name. Named
-    nodes that do not qualify come last, so that what they lack is told when
-    they are needed.
+    come first, then those already in use, then those with room beside other
+    Workspaces, then those that could serve now, then by name. Named nodes that do
+    not qualify come last, so that what they lack is told when they are needed.
+
+    Args:
+        workspace: says which nodes qualify.
+        nodes: all nodes.
+        count: how many are wanted.
+        resources: what is wanted of each.
+        assigned: names of those that the Workspace has.
+        claimed: what other Workspaces want of a node, by its name.
     """
     selector = workspace.resource.label_selector.as_labels()
     instance_type = workspace.resource.instance_type
     preferred = workspace.resource.preferred_nodes
-    ranked: list[tuple[bool, bool, bool, bool, str]] = []
+    ranked: list[tuple[bool, bool, bool, bool, bool, str]] = []
     seen: set[str] = set()
     for node in nodes:
         node_name, found = name(node), labels(node)
@@ -50,7 +69,8 @@ def select_nodes(
                 not matches,
                 not named,
                 node_name not in assigned,
-                not is_ready(node),
+                crowded(node, resources, claimed.get(node_name, ())),
+                not can_serve(node, resources),
                 node_name,
             )
         )
@@ -63,11 +83,23 @@ def select_nodes(
     )
 
 
-def is_ready(node: Object) -> bool:
-    """Whether the kubelet reports the node Ready."""
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in node.get("status", {}).get("conditions", ())
+def can_serve(node: Object, resources: Mapping[str, str]) -> bool:
+    """Whether the node is Ready, takes pods and offers the resources."""
+    if node.get("spec", {}).get("unschedulable"):
+        return False
+    return check_initialized(node, resources).ok
+
+
+def crowded(
+    node: Object, resources: Mapping[str, str], claims: Sequence[Mapping[str, str]]
+) -> bool:
+    """Whether what others want of the node leaves too little of it."""
+    allocatable = node.get("status", {}).get("allocatable", {})
+    return bool(claims) and any(
+        parse_quantity(wanted)
+        + sum(parse_quantity(claim.get(resource, "0")) for claim in claims)
+        > parse_quantity(allocatable.get(resource, "0"))
+        for resource, wanted in resources.items()
     )
 
 
@@ -75,7 +107,8 @@ def describe(
     selector: dict[str, str], instance_type: str | None, preferred: Collection[str]
 ) -> str:
     """Say in words which nodes qualify."""
-    parts = [f"labels {','.join(f'{k}={v}' for k, v in sorted(selector.items()))}"]
+    pairs = ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
+    parts = [f"labels {pairs}" if pairs else "any labels"]
     if instance_type:
         parts.append(f"instance type {instance_type} ({INSTANCE_TYPE})")
     if preferred:

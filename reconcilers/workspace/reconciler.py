@@ -1,6 +1,6 @@
 """Turns a Workspace into Machines and folds what happens into its status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,20 +12,21 @@ from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import NotFoundError
+from pykaito.operator.errors import ApiError, NotFoundError
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
-from pykaito.operator.objects import Key, Object, controller_reference, name, uid
+from pykaito.operator.objects import Key, Object, controller_reference, key, name, uid
 from pykaito.operator.reconcile import Request
 from pykaito.operator.store import OWNER_UID
 from pykaito.provisioners import preferred_nodes
-from pykaito.reconcilers.apply import Applier
+from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
 from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace import status
+from pykaito.reconcilers.workspace.claims import Claims
 from pykaito.reconcilers.workspace.nodes import machine_name, select_nodes
 from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Plan, PlanError, plan
@@ -58,11 +59,13 @@ class WorkspaceReconciler:
         self._clock = clock
         self._written = written
         self._applier = Applier(client, FIELD_MANAGER, machines)
+        self._claims = Claims(machines)
 
     async def reconcile(self, request: Request) -> None:
         """Bring Machines and status in line with the spec."""
         live = self._workspaces.store.get(Key(request.namespace, request.name))
         if live is None:
+            self._claims.drop(Key(request.namespace, request.name))
             return
         note = partial(self._written.note, request)
         if live["metadata"].get("deletionTimestamp"):
@@ -87,22 +90,27 @@ class WorkspaceReconciler:
         selection = select_nodes(
             workspace,
             self._nodes.store.list(),
-            {machine["spec"].get("nodeName", "") for machine in owned},
-            planned.nodes,
+            count=planned.nodes,
+            resources=planned.node_resources,
+            assigned={machine["spec"].get("nodeName", "") for machine in owned},
+            claimed=self._claims.of_others(key(live)),
         )
-        by_name = {name(machine): machine for machine in owned}
-        machines = []
-        for node in selection.nodes:
-            wanted = machine_object(live, workspace, planned, node)
-            current = by_name.pop(wanted["metadata"]["name"], None)
-            applied = await self._applier.apply(wanted, note)
-            if current is None:
-                self._events.normal(live, "MachineCreated", f"node {node!r} chosen")
-            machines.append(current if current is not None else applied.obj)
-        for surplus in by_name.values():
-            await self._delete(surplus)
+        self._claims.put(key(live), selection.nodes, planned.node_resources)
+        refused: ApiError | None = None
+        machines = owned
+        try:
+            machines = await self._bring(
+                live,
+                [machine_object(live, workspace, planned, n) for n in selection.nodes],
+                owned,
+                note,
+            )
+            resource = status.resources(machines, selection, planned.nodes)
+        except REFUSALS as error:
+            refused = error
+            resource = status.refused(*refusal(error))
         progress = status.fold(
-            status.resources(machines, selection, planned.nodes),
+            resource,
             self._inference_ready(live),
             generation=live["metadata"]["generation"],
             previous_state=(live.get("status") or {}).get("state", ""),
@@ -117,9 +125,39 @@ class WorkspaceReconciler:
             "url": f"http://{name(live)}.{live['metadata']['namespace']}.svc",
         }
         await self._write(live, progress, details, note)
+        if refused is not None:
+            raise refused
+
+    async def _bring(
+        self,
+        live: Object,
+        wanted: Sequence[Mapping[str, Any]],
+        owned: Sequence[Object],
+        note: Note,
+    ) -> Sequence[Object]:
+        """Apply the wanted Machines and delete the others; return the wanted."""
+        surplus = {name(machine): machine for machine in owned}
+        machines = []
+        for machine in wanted:
+            current = surplus.pop(name(machine), None)
+            if current is None:
+                applied = await self._applier.apply(machine, note)
+                if applied.created:
+                    node = machine["spec"]["nodeName"]
+                    self._events.normal(live, "MachineCreated", f"node {node!r} chosen")
+                machines.append(applied.obj)
+                continue
+            # One that someone deleted comes back once it is gone.
+            if not current["metadata"].get("deletionTimestamp"):
+                await self._applier.apply(machine, note)
+            machines.append(current)
+        for machine in surplus.values():
+            await self._delete(machine)
+        return machines
 
     async def _finish(self, live: Object, note: Note) -> None:
         """Release every Machine, then let the Workspace go."""
+        self._claims.drop(key(live))
         owned = self._owned_machines(live)
         if not owned:
             await remove_finalizer(
@@ -130,7 +168,7 @@ class WorkspaceReconciler:
             await self._delete(machine)
         progress = status.Progress(
             (live.get("status") or {}).get("state") or "Pending",
-            (status.deleting([name(machine) for machine in owned]),),
+            (status.deleting(owned),),
         )
         await self._write(live, progress, {}, note)
 
@@ -141,6 +179,7 @@ class WorkspaceReconciler:
         if machine["metadata"].get("deletionTimestamp"):
             return
         metadata = machine["metadata"]
+        self._applier.forget(key(machine))
         try:
             await self._client.delete(
                 MACHINES,

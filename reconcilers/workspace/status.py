@@ -10,7 +10,7 @@ from pykaito.api.conditions import (
     WorkspaceCondition,
     WorkspaceReason,
 )
-from pykaito.operator.objects import Object
+from pykaito.operator.objects import Object, name
 from pykaito.reconcilers.conditions import Condition, with_help
 from pykaito.reconcilers.workspace.nodes import Selection
 from pykaito.runtime.presets.plan import PlanError
@@ -62,13 +62,27 @@ def stalled(error: PlanError, *, tuning: bool) -> Progress:
     return Progress("Failed" if tuning else "NotReady", tuple(conditions))
 
 
-def deleting(waiting_for: Sequence[str]) -> Condition:
-    """Say that the Workspace goes away and what it still waits for."""
-    message = "giving back what the Workspace holds"
-    if waiting_for:
-        message = f"waiting for Machines to give back: {', '.join(waiting_for)}"
+def deleting(machines: Sequence[Object]) -> Condition:
+    """Say that the Workspace goes away and which Machines it still waits for."""
     return Condition(
-        WorkspaceCondition.WORKSPACE_DELETING, "True", WorkspaceReason.DELETED, message
+        WorkspaceCondition.WORKSPACE_DELETING,
+        "True",
+        WorkspaceReason.DELETED,
+        f"waiting for Machines to give back: {', '.join(map(_held_up, machines))}",
+    )
+
+
+def _held_up(machine: Object) -> str:
+    condition = ready_condition(machine)
+    if condition is None or condition["status"] == "True":
+        return name(machine)
+    return f"{name(machine)} ({condition['message']})"
+
+
+def refused(reason: str, message: str) -> Condition:
+    """Return ResourceReady where a Machine could not be applied."""
+    return Condition(
+        WorkspaceCondition.RESOURCE_READY, "False", reason, with_help(message, reason)
     )
 
 

@@ -1,5 +1,6 @@
 """Which prepared nodes a Workspace takes."""
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pykaito.reconcilers.workspace.nodes import machine_name, select_nodes
 from tests.unit.reconcilers.workspaces import node, workspace
 
+GPU = {"nvidia.com/gpu": "1"}
 LABELS = {"apps": "falcon-7b"}
 OF_TYPE = {**LABELS, "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
 
@@ -15,11 +17,19 @@ def choose(
     nodes: list[dict[str, Any]],
     *,
     count: int = 1,
-    assigned: set[str] = frozenset(),  # type: ignore[assignment]
+    assigned: Collection[str] = (),
+    claimed: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
     **resource: Any,
 ) -> tuple[str, ...]:
     spec = workspace(resource=resource)
-    return select_nodes(spec, nodes, assigned, count).nodes
+    return select_nodes(
+        spec,
+        nodes,
+        count=count,
+        resources=GPU,
+        assigned=assigned,
+        claimed=claimed or {},
+    ).nodes
 
 
 def test_a_node_with_the_labels_and_the_instance_type_is_taken() -> None:
@@ -54,6 +64,26 @@ def test_a_ready_node_comes_before_one_that_is_not() -> None:
     assert choose(nodes) == ("b",)
 
 
+def test_a_node_with_gpus_comes_before_one_without() -> None:
+    nodes = [node("a", labels=OF_TYPE, gpus=None), node("b", labels=OF_TYPE)]
+    assert choose(nodes) == ("b",)
+
+
+def test_a_cordoned_node_comes_after_one_that_takes_pods() -> None:
+    cordoned = node("a", labels=OF_TYPE) | {"spec": {"unschedulable": True}}
+    assert choose([cordoned, node("b", labels=OF_TYPE)]) == ("b",)
+
+
+def test_a_node_whose_gpus_another_workspace_wants_comes_after_a_free_one() -> None:
+    nodes = [node("a", labels=OF_TYPE), node("b", labels=OF_TYPE, ready=False)]
+    assert choose(nodes, claimed={"a": [GPU]}) == ("b",)
+
+
+def test_a_node_with_gpus_for_two_is_shared() -> None:
+    nodes = [node("a", labels=OF_TYPE, gpus=2), node("b", labels=OF_TYPE)]
+    assert choose(nodes, claimed={"a": [GPU]}) == ("a",)
+
+
 def test_a_preferred_node_that_lacks_the_label_is_taken_last() -> None:
     nodes = [node("bad"), node("good", labels=OF_TYPE)]
     assert choose(nodes, preferredNodes=["bad"], count=2) == ("good", "bad")
@@ -77,7 +107,7 @@ def test_named_nodes_without_instance_type_are_all_there_is() -> None:
 
 
 def test_what_is_missing_is_told_with_what_would_count() -> None:
-    selection = select_nodes(workspace(), [], set(), 2)
+    selection = select_nodes(workspace(), [], count=2, resources=GPU)
     assert selection.missing == 2
     assert "apps=falcon-7b" in selection.wanted
     assert "Standard_NC12s_v3" in selection.wanted

@@ -68,6 +68,9 @@ class World:
         status = node(name, **options)["status"]
         await self.api.patch(NODES, name, {"status": status}, subresource="status")
 
+    async def lose_node(self, name: str) -> None:
+        await self.api.delete(NODES, name)
+
     async def add_workspace(self, **changes: Any) -> None:
         obj = raw_workspace(**changes)
         obj["metadata"].pop("uid")

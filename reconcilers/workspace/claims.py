@@ -1,0 +1,48 @@
+"""What Workspaces want of nodes, so that two of them do not want the same GPUs."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import final
+
+from pykaito.operator.informer import Informer
+from pykaito.operator.objects import Key, namespace, owner_of
+
+Resources = Mapping[str, str]
+
+
+@final
+class Claims:
+    """Every Machine claims resources of its node for the Workspace that owns it.
+
+    Reconciles of two Workspaces may run at once, and neither sees in the cache
+    what the other is about to apply. So a choice is also put here, before
+    anything is awaited. After a restart the Machines tell all.
+    """
+
+    def __init__(self, machines: Informer) -> None:
+        self._machines = machines
+        self._chosen: dict[Key, tuple[tuple[str, ...], Resources]] = {}
+
+    def put(self, owner: Key, nodes: Iterable[str], resources: Resources) -> None:
+        """Claim resources of each of the nodes, in place of what was claimed."""
+        self._chosen[owner] = tuple(nodes), resources
+
+    def drop(self, owner: Key) -> None:
+        """Claim nothing any more but what Machines still hold."""
+        self._chosen.pop(owner, None)
+
+    def of_others(self, owner: Key) -> Mapping[str, Sequence[Resources]]:
+        """Return what Workspaces other than ``owner`` claim, by node."""
+        claims: dict[tuple[Key, str], Resources] = {}
+        for machine in self._machines.store.list():
+            reference, spec = owner_of(machine), machine["spec"]
+            if reference is not None and spec.get("nodeName"):
+                at = Key(namespace(machine), reference["name"])
+                claims[at, spec["nodeName"]] = spec.get("resources") or {}
+        for at, (nodes, resources) in self._chosen.items():
+            claims |= {(at, node): resources for node in nodes}
+        by_node: dict[str, list[Resources]] = defaultdict(list)
+        for (at, node), resources in claims.items():
+            if at != owner:
+                by_node[node].append(resources)
+        return by_node

@@ -1,0 +1,89 @@
+"""What the API server does not take is told in a condition, and tried again."""
+
+import pytest
+
+from pykaito.operator.errors import ApiError, ForbiddenError, InvalidError
+from pykaito.operator.objects import DEPLOYMENTS, SERVICES, Resource
+from pykaito.reconcilers.resources import MACHINES
+from tests.unit.operator.virtual_time import eventually
+from tests.unit.reconcilers.world import NAME, World
+
+pytestmark = pytest.mark.virtual_time
+
+QUOTA = "exceeded quota: objects, requested: 1, used: 3, limited: 3"
+
+
+def refuse(world: World, resource: Resource, error: ApiError | None) -> None:
+    def fault(verb: str, asked: Resource) -> ApiError | None:
+        return error if (verb, asked) == ("apply", resource) else None
+
+    world.api.fault = fault
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENTS, SERVICES])
+async def test_an_object_of_someone_else_is_left_as_it_is(kind: Resource) -> None:
+    theirs = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": NAME, "namespace": "default"},
+        "spec": {"theirs": True},
+    }
+    world = World()
+    before = await world.api.create(kind, theirs)
+    async with world.operator():
+        await world.add_node()
+        await world.add_workspace()
+        await world.until_reason("InferenceReady", "NameTaken")
+        await world.at_rest()
+        assert world.api.find(kind, NAME) == before
+        assert f"another {kind.kind} {NAME}" in world.condition("Ready")["message"]
+        assert len(world.events("NameTaken")) == 1
+        await world.api.delete(kind, NAME, namespace="default")
+        await world.edit_workspace(metadata={"annotations": {"touched": "1"}})
+        await eventually(lambda: world.deployment() is not None)
+
+
+async def test_a_refused_workload_is_told_in_the_servers_words_and_tried_again() -> (
+    None
+):
+    world = World()
+    async with world.operator():
+        refuse(world, DEPLOYMENTS, ForbiddenError(QUOTA, status=403))
+        await world.add_node()
+        await world.add_workspace()
+        await world.until_reason("InferenceReady", "ApplyRefused")
+        assert QUOTA in world.condition("Ready")["message"]
+        refuse(world, DEPLOYMENTS, None)
+        await eventually(lambda: world.deployment() is not None, within=120)
+        await world.until_reason("InferenceReady", "WorkspaceInferenceStatusPending")
+        await world.at_rest()
+
+
+async def test_a_refused_machine_is_told_in_the_servers_words_and_tried_again() -> None:
+    world = World()
+    async with world.operator():
+        refuse(world, MACHINES, InvalidError("no such field", status=422))
+        await world.add_node()
+        await world.add_workspace()
+        await world.until_reason("ResourceReady", "ApplyRefused")
+        assert "no such field" in world.condition("Ready")["message"]
+        refuse(world, MACHINES, None)
+        await eventually(lambda: len(world.machines()) == 1, within=120)
+        await world.until("ResourceReady", "True")
+
+
+async def test_pods_that_nobody_may_create_are_told() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        failure = {"type": "ReplicaFailure", "status": "True", "message": QUOTA}
+        status = {"conditions": [failure], "availableReplicas": 0}
+        await world.api.patch(
+            DEPLOYMENTS,
+            NAME,
+            {"status": status},
+            namespace="default",
+            subresource="status",
+        )
+        await world.until_reason("InferenceReady", "PodsRefused")
+        assert QUOTA in world.condition("Ready")["message"]
