@@ -47,7 +47,9 @@ def chat_router(
         reader = lifecycle.reader
         kwargs = body.generate_kwargs
         check_token_fields(kwargs, reader)
-        prompt, shown, field = await read_prompt(body, settings.pipeline, reader)
+        prompt, shown, field = await unless_disconnected(
+            request, read_prompt(body, settings.pipeline, reader)
+        )
         if body.handle_long_generation == "hole":
             prompt = cut_beginning(prompt, kwargs, reader.context_length)
         generation = GenerationRequest(
@@ -94,7 +96,8 @@ async def read_prompt(
     if conversational:
         messages = [{"role": "user", "content": text}]
         return await reader.chat(messages, param="prompt"), "", "prompt"
-    return await reader.text(text), text, "prompt"
+    cut = body.handle_long_generation == "hole"
+    return await reader.text(text, cut_beginning=cut), text, "prompt"
 
 
 def cut_beginning(

@@ -1,6 +1,8 @@
 """Replies as server-sent events."""
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -8,6 +10,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from pykaito.runtime.hf.errors import ApiError
+
+log = logging.getLogger(__name__)
 
 DONE = "data: [DONE]\n\n"
 
@@ -21,10 +25,16 @@ class EventStream(StreamingResponse):
     Args:
         events: The JSON objects to send.
         close: Called once at the end, also if the client never read a thing.
+        seconds: Until when all must have been sent: a client that reads no
+            more, and does not hang up either, would keep its place for ever.
     """
 
     def __init__(
-        self, events: AsyncIterator[Mapping[str, Any]], close: Callable[[], None]
+        self,
+        events: AsyncIterator[Mapping[str, Any]],
+        close: Callable[[], None],
+        *,
+        seconds: float,
     ) -> None:
         super().__init__(
             _encode(events),
@@ -33,11 +43,15 @@ class EventStream(StreamingResponse):
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
         self._close = close
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the reply; ends early when the client hangs up."""
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(self._seconds):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            log.warning("a client stopped reading its stream")
         finally:
             self._close()
 

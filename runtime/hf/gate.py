@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from pykaito.runtime.hf.disconnect import ClientGoneError
 from pykaito.runtime.hf.errors import ApiError, BodyTimeoutError, BodyTooLargeError
-from pykaito.runtime.hf.lifecycle import Lifecycle
+from pykaito.runtime.hf.lifecycle import Lifecycle, Phase
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -42,7 +42,11 @@ class Gate:
             self._check_length(scope)
             body = await self._read(receive)
         except ApiError as error:
-            await error_response(error)(scope, receive, send)
+            response = error_response(error)
+            if self._lifecycle.phase is Phase.DRAINING:
+                # The next try would come to this server again, over and over.
+                response.headers["Connection"] = "close"
+            await response(scope, receive, send)
         except ClientGoneError:
             pass
         else:

@@ -41,4 +41,6 @@ def configure_logs() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # transformers warns of wishes that cannot be met, and would do so in plain text.
+    logging.captureWarnings(True)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -14,6 +14,7 @@ from pykaito.runtime.hf.openai_replies import ChatShapes, CompletionShapes, enve
 from pykaito.runtime.hf.openai_requests import (
     chat_request,
     check_model,
+    check_places,
     check_stream_options,
     completion_prompts,
     completion_request,
@@ -28,6 +29,9 @@ from pykaito.runtime.hf.service import GenerationService
 
 #: Who the model list says owns the model.
 OWNER = "pykaito"
+
+#: Seconds that a client has for reading the end of a stream.
+UNREAD_SECONDS = 10.0
 
 
 def openai_router(
@@ -58,13 +62,13 @@ def openai_router(
         reader = lifecycle.reader
         check_model(body.model, name)
         check_stream_options(body)
-        prompt = await reader.chat([message.plain() for message in body.messages])
+        messages = [message.plain() for message in body.messages]
+        prompt = await unless_disconnected(request, reader.chat(messages))
         wanted = chat_request(body, prompt, reader, lifecycle.defaults)
         kind = "chat.completion.chunk" if body.stream else "chat.completion"
         reply = Reply(service, [wanted], envelope(kind, wanted.id, name))
-        return await _send(
-            request, body, reply, ChatShapes(reader, bool(body.logprobs))
-        )
+        shapes = ChatShapes(reader, bool(body.logprobs))
+        return await _send(request, body, reply, shapes, service.timeout)
 
     @router.post("/completions", response_model=None)
     async def completions(body: CompletionBody, request: Request) -> Response:
@@ -72,14 +76,16 @@ def openai_router(
         reader = lifecycle.reader
         check_model(body.model, name)
         check_stream_options(body)
+        prompts = await unless_disconnected(request, completion_prompts(body, reader))
+        check_places(len(prompts), 1 + settings.max_queue)
         wanted = [
             completion_request(body, prompt, reader, lifecycle.defaults)
-            for prompt in await completion_prompts(body, reader)
+            for prompt in prompts
         ]
         reply = Reply(service, wanted, envelope("text_completion", wanted[0].id, name))
         with_logprobs = body.logprobs is not None
         shapes = CompletionShapes(reader, with_logprobs=with_logprobs)
-        return await _send(request, body, reply, shapes)
+        return await _send(request, body, reply, shapes, service.timeout)
 
     return router
 
@@ -89,6 +95,7 @@ async def _send(
     body: SamplingFields,
     reply: Reply,
     shapes: ChatShapes | CompletionShapes,
+    seconds: float,
 ) -> Response:
     if body.stream:
         options = body.stream_options
@@ -97,7 +104,8 @@ async def _send(
             opening=shapes.opening if isinstance(shapes, ChatShapes) else None,
             include_usage=options is not None and options.include_usage,
         )
-        return EventStream(events, reply.close)
+        # The generation ends by the timeout; its last words get a little longer.
+        return EventStream(events, reply.close, seconds=seconds + UNREAD_SECONDS)
     try:
         whole = await unless_disconnected(request, reply.whole(shapes.whole))
     finally:

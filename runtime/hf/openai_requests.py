@@ -42,6 +42,16 @@ def check_stream_options(body: SamplingFields) -> None:
         )
 
 
+def check_places(prompts: int, places: int) -> None:
+    """Refuse more prompts than can run and wait at once: they never would fit."""
+    if prompts > places:
+        raise InvalidRequestError(
+            f"prompt: found {prompts} prompts, this server takes {places} at once "
+            "(--max_queue and the one that runs): send fewer",
+            param="prompt",
+        )
+
+
 def chat_request(
     body: ChatCompletionBody,
     prompt: Tokens,

@@ -28,14 +28,27 @@ class PromptReader:
     ) -> None:
         self._tokenizer = tokenizer
         self._chat_template = chat_template
+        #: No token stands for more characters than it is written with.
+        self._longest_token = max(map(len, tokenizer.get_vocab()))
         self.context_length = context_length
         self.vocabulary_size = vocabulary_size
         # One thread: tokenizers promise nothing about several.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
-    async def text(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a plain text, as the model wants texts to begin."""
-        return await self._run(self._encode, text, True)
+    async def text(self, text: str, *, cut_beginning: bool = False) -> tuple[int, ...]:
+        """Return the tokens of a plain text, as the model wants texts to begin.
+
+        Args:
+            text: The text.
+            cut_beginning: Whether a text beyond the context may lose what is
+                beyond it, rather than be refused.
+
+        Raises:
+            InvalidRequestError: if it is beyond the context by far.
+        """
+        if cut_beginning:
+            text = text[-self.context_length * self._longest_token :]
+        return await self._run(self._encode, text, "prompt", True)
 
     async def chat(
         self, messages: Sequence[Mapping[str, str]], *, param: str = "messages"
@@ -127,8 +140,20 @@ class PromptReader:
         found = await loop.run_in_executor(self._thread, function, *arguments)
         return tuple(found)
 
-    def _encode(self, text: str, special: bool) -> list[int]:
+    def _encode(self, text: str, param: str, special: bool) -> list[int]:
+        least = len(text) // self._longest_token
+        if least > self.context_length:
+            # Megabytes take the tokenizer seconds, and everyone else waits.
+            raise InvalidRequestError(
+                f"{param}: found {len(text)} characters, which are {least} tokens or "
+                f"more, the model's context holds {self.context_length}: shorten it",
+                param=param,
+                code="context_length_exceeded",
+            )
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
+        if max(ids, default=0) >= self.vocabulary_size:
+            # A tokenizer can have more tokens than its model was made for.
+            self.check_token_ids(ids, param=param)
         return ids
 
     def _render(self, messages: Sequence[Mapping[str, str]], param: str) -> list[int]:
@@ -145,4 +170,4 @@ class PromptReader:
                 param=param,
             ) from error
         # The template writes the special tokens itself.
-        return self._encode(text, False)
+        return self._encode(text, param, False)

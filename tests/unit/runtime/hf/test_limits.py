@@ -1,5 +1,6 @@
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,6 +27,7 @@ def wait_for(server: Any, line: str, value: float) -> None:
 
 RUNNING = 'vllm:num_requests_running{model_name="phi3"}'
 WAITING = 'vllm:num_requests_waiting{model_name="phi3"}'
+REJECTED = 'kaito_ratelimit_rejected_total{model_name="phi3"}'
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_the_overflow_of_the_queue_is_told_to_come_back_and_the_rest_is_answered
         assert refused.status_code == 429
         assert int(refused.headers["Retry-After"]) >= 1
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
-    assert metric(server, 'kaito_ratelimit_rejected_total{model_name="phi3"}') == 2
+    assert metric(server, REJECTED) == 2
     server.lifecycle.engine._current.cancel()
     for reply in waiting:
         assert reply.read().endswith(b"data: [DONE]\n\n")
@@ -122,6 +124,37 @@ def test_a_completion_whose_prompts_do_not_all_fit_the_queue_takes_no_place(
     several = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 3})
     assert several.status_code == 429
     assert metric(server, WAITING) == 0
+
+
+def test_more_prompts_than_there_are_places_are_refused_for_good(
+    start_server: Any,
+) -> None:
+    """Told to come back, a client would do so for ever."""
+    server = start_server("--max_queue=2")
+    most = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 3})
+    assert most.status_code == 200
+    more = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 4})
+    assert more.status_code == 400
+    assert "found 4 prompts, this server takes 3" in more.json()["error"]["message"]
+
+
+def test_requests_at_once_are_answered_as_far_as_there_are_places(
+    start_server: Any, streams: Any
+) -> None:
+    server = start_server("--max_queue=3")
+    streams(server, running=True)
+    with ThreadPoolExecutor(12) as clients:
+        replies = [
+            clients.submit(server.http.post, "/v1/completions", json=SHORT)
+            for _ in range(12)
+        ]
+        wait_for(server, REJECTED, 9)
+        server.lifecycle.engine._current.cancel()
+        found = [reply.result() for reply in replies]
+    assert sorted(reply.status_code for reply in found) == [200] * 3 + [429] * 9
+    for reply in found:
+        assert (reply.status_code == 429) == ("Retry-After" in reply.headers)
+    assert server.http.post("/v1/completions", json=SHORT).status_code == 200
 
 
 def test_a_client_that_hangs_up_stops_its_stream(server: Any) -> None:

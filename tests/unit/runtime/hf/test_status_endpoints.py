@@ -76,7 +76,10 @@ def test_a_server_that_drains_takes_no_more_requests(start_server: Any) -> None:
     server.lifecycle.drain()
     assert server.http.get("/health").status_code == 503
     assert server.http.get("/health").json() == {"status": "Draining"}
-    assert server.http.post("/v1/completions", json=BODY).status_code == 503
+    refused = server.http.post("/v1/completions", json=BODY)
+    assert refused.status_code == 503
+    # So that the next try finds another server behind the Service.
+    assert refused.headers["Connection"] == "close"
 
 
 def test_a_server_whose_accelerator_failed_asks_for_a_restart(

@@ -1,0 +1,89 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pykaito.runtime.hf.disconnect import ClientGoneError, unless_disconnected
+from pykaito.runtime.hf.errors import InvalidRequestError
+from pykaito.runtime.hf.loading import LoadedModel
+from pykaito.runtime.hf.prompts import PromptReader
+
+Load = Callable[[str], LoadedModel]
+
+
+class Unread:
+    """A tokenizer that must not be asked."""
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"word": 0}
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        raise AssertionError((len(text), add_special_tokens))
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        return messages[0]["content"]
+
+
+def reader(tokenizer: Any, **changes: Any) -> PromptReader:
+    fields = {"context_length": 100, "vocabulary_size": 2048} | changes
+    return PromptReader(tokenizer, chat_template="{{ messages[0].content }}", **fields)
+
+
+async def test_a_text_far_beyond_the_context_is_refused_unread() -> None:
+    """Megabytes would keep the tokenizer from everyone else for seconds."""
+    wanted = "found 404 characters, which are 101 tokens or more"
+    with pytest.raises(InvalidRequestError, match=wanted) as refused:
+        await reader(Unread()).text("a" * 404)
+    assert refused.value.code == "context_length_exceeded"
+    with pytest.raises(InvalidRequestError, match=wanted):
+        await reader(Unread()).chat([{"content": "a" * 404}])
+
+
+async def test_of_a_text_that_may_be_cut_the_end_is_read(loaded_model: Load) -> None:
+    tokenizer = loaded_model("phi3").tokenizer
+    text = "def main(): return settings " * 5000
+    found = await reader(tokenizer).text(text, cut_beginning=True)
+    assert 100 < len(found) < 100_000
+    assert list(found[-100:]) == tokenizer.encode(text)[-100:]
+
+
+async def test_a_text_whose_tokens_the_model_has_not_is_refused(
+    loaded_model: Load,
+) -> None:
+    """A GPU would fail for good on them."""
+    tokenizer = loaded_model("phi3").tokenizer
+    small = reader(tokenizer, vocabulary_size=10)
+    with pytest.raises(InvalidRequestError, match="the model's are 0 to 9"):
+        await small.text("def main():")
+
+
+async def test_what_waits_for_the_tokenizer_is_dropped_when_its_client_hangs_up() -> (
+    None
+):
+    read: list[str] = []
+    gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Slow:
+        def get_vocab(self) -> dict[str, int]:
+            return {"word": 0}
+
+        def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+            del add_special_tokens
+            read.append(text)
+            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
+            return [1]
+
+    class Gone:
+        async def receive(self) -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+    slow = reader(Slow())
+    first = asyncio.create_task(slow.text("first"))
+    with pytest.raises(ClientGoneError):
+        await unless_disconnected(Gone(), slow.text("second"))  # type: ignore[arg-type]
+    gate.set()
+    await first
+    await slow.text("third")
+    assert read == ["first", "third"]
