@@ -5,6 +5,8 @@
 | None                        | forgotten | waits for an event          |
 | Result(requeue_after=s)     | forgotten | again in s seconds          |
 | TerminalError               | forgotten | waits for an event          |
+| ConflictError               | grows     | again after the backoff; no |
+|                             |           | error, somebody was faster  |
 | any other error, or timeout | grows     | again after the backoff     |
 | not begun: a write is not   | as it was | again as soon as the cache  |
 | in the cache yet            |           | has it                      |
@@ -20,7 +22,7 @@ from structlog.contextvars import bound_contextvars
 
 from pykaito.operator import metrics
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import ApiError, TerminalError
+from pykaito.operator.errors import ApiError, ConflictError, TerminalError
 from pykaito.operator.leader import NotLeaderError
 from pykaito.operator.reconcile import Reconciler, Request, Result
 from pykaito.operator.workqueue import ShutDown, WorkQueue
@@ -138,6 +140,10 @@ class Worker:
                 self._queue.forget(request)
                 self._queue.add_after(request, delay)
                 return "requeue_after"
+            case Exception() if _is_all(outcome, ConflictError):
+                self._queue.add_rate_limited(request)
+                _log.info("changed meanwhile, trying again", error=str(outcome))
+                return "requeue"
             case Exception() if _is_all(outcome, TerminalError):
                 metrics.TERMINAL_RECONCILE_ERRORS.labels(request.controller).inc()
                 self._queue.forget(request)

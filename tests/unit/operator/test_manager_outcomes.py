@@ -9,7 +9,7 @@ from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 from virtual_time import VirtualClock, settle
 
-from pykaito.operator.errors import ConflictError, TerminalError
+from pykaito.operator.errors import ConflictError, ServerError, TerminalError
 from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.worker import Worker
 from pykaito.operator.workqueue import WorkQueue
@@ -104,13 +104,25 @@ async def test_requeue_after_reconciles_again_at_that_time() -> None:
 
 
 async def test_failures_back_off_and_success_forgets_them() -> None:
-    bench = Bench(first(ConflictError("changed", status=409), 4), "backoff")
+    bench = Bench(first(ServerError("later", status=500), 4), "backoff")
     bench.queue.add(bench.request)
     await asyncio.sleep(10)
     assert bench.pauses() == pytest.approx([0.005, 0.01, 0.02, 0.04], abs=1e-4)
     assert bench.queue.num_requeues(bench.request) == 0
     assert bench.count("controller_runtime_reconcile_errors_total") == 4
     assert bench.count("controller_runtime_reconcile_panics_total") == 0
+    await bench.end()
+
+
+async def test_a_conflict_is_tried_again_and_is_no_error() -> None:
+    bench = Bench(first(ConflictError("changed", status=409), 2), "conflict")
+    bench.queue.add(bench.request)
+    with capture_logs() as logs:
+        await asyncio.sleep(10)
+    assert bench.pauses() == pytest.approx([0.005, 0.01], abs=1e-4)
+    assert {entry["log_level"] for entry in logs} == {"info"}
+    assert bench.count("controller_runtime_reconcile_errors_total") == 0
+    assert bench.count("controller_runtime_reconcile_total", result="requeue") == 2
     await bench.end()
 
 
