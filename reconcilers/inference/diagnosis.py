@@ -54,8 +54,17 @@ PRIORITY = (
 
 
 def diagnose(pods: Sequence[Object]) -> Diagnosis:
-    """Return the worst of what the pods show, or how far they are."""
+    """Return the worst of what the pods show, or how far they are.
+
+    Pods that have failed stay for a record while others take their place: they
+    count only as long as those do not come along.
+    """
     findings = [finding for pod in pods for finding in _of_pod(pod)]
+    living = [
+        finding for pod in pods if not _has_ended(pod) for finding in _of_pod(pod)
+    ]
+    if living and all(finding.progressing for finding in living):
+        findings = living
     if not findings:
         return Diagnosis(
             InferenceReason.PENDING,
@@ -63,6 +72,10 @@ def diagnose(pods: Sequence[Object]) -> Diagnosis:
             progressing=True,
         )
     return min(findings, key=lambda finding: PRIORITY.index(finding.reason))
+
+
+def _has_ended(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
 
 
 def _of_pod(pod: Object) -> Iterator[Diagnosis]:
@@ -114,7 +127,10 @@ def _of_container(pod: str, container: Mapping[str, Any]) -> Diagnosis | None:
             InferenceReason.CONTAINER_START_ERROR,
             f"container {name} of pod {pod} cannot start: {message or reason}",
         )
-    if reason == "CrashLoopBackOff" or state.get("exitCode", 0) != 0:
+    # Also while it runs anew: with the reason of the moment, the condition would
+    # turn with each round of the loop, and tell nothing most of the time.
+    crashed = ended.get("exitCode", 0) != 0 and not container.get("ready")
+    if reason == "CrashLoopBackOff" or crashed:
         last_words = (ended.get("message") or "").strip().splitlines()
         why = f": {last_words[-1]}" if last_words else ""
         return Diagnosis(

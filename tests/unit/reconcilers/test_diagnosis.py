@@ -51,6 +51,28 @@ def test_a_crash_loop_is_told_with_the_last_words() -> None:
     assert "kubectl logs p -c server -p" in found.message
 
 
+def test_a_container_that_crashed_and_runs_again_is_told_as_before() -> None:
+    last = {"terminated": {"exitCode": 1, "message": "no config.json"}}
+    again = {"name": "server", "state": {"running": {}}, "lastState": last}
+    found = diagnose([pod(again | {"restartCount": 1})])
+    assert found.reason is InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF
+    assert "no config.json" in found.message
+
+
+def test_a_container_that_has_recovered_is_not_told_as_crashed() -> None:
+    last = {"terminated": {"exitCode": 1}}
+    fine = {"name": "weights", "state": {"terminated": {"exitCode": 0}}, "ready": True}
+    assert diagnose([pod(init=[fine | {"lastState": last}])]).progressing
+
+
+def test_an_evicted_pod_does_not_count_while_another_takes_its_place() -> None:
+    evicted = pod(reason="Evicted", phase="Failed", message="low on memory")
+    loading = pod({"name": "server", "state": {"running": {}}})
+    assert diagnose([evicted, loading]).progressing
+    waits = pod(conditions=[{"type": "PodScheduled", "status": "False"}])
+    assert diagnose([evicted, waits]).reason is InferenceReason.NODE_MEMORY_PRESSURE
+
+
 def test_out_of_memory_is_told_rather_than_the_crash_loop_it_causes() -> None:
     last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     found = diagnose([pod(waiting("CrashLoopBackOff", lastState=last))])
