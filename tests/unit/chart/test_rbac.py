@@ -2,18 +2,18 @@
 
 from typing import Any
 
-READ = {"get", "list", "watch"}
+FOLLOW = {"list", "watch"}
 
 CLUSTER = {
-    ("kaito.sh", "workspaces"): READ | {"patch"},
-    ("kaito.sh", "workspaces/status"): {"get", "patch"},
+    ("kaito.sh", "workspaces"): FOLLOW | {"patch"},
+    ("kaito.sh", "workspaces/status"): {"patch"},
     ("kaito.sh", "workspaces/finalizers"): {"update"},
-    ("kaito.sh", "machines"): READ | {"create", "patch", "delete"},
-    ("kaito.sh", "machines/status"): {"get", "patch"},
-    ("", "nodes"): READ,
-    ("", "pods"): READ,
-    ("", "services"): READ | {"create", "patch"},
-    ("apps", "deployments"): READ | {"create", "patch"},
+    ("kaito.sh", "machines"): FOLLOW | {"get", "create", "patch", "delete"},
+    ("kaito.sh", "machines/status"): {"patch"},
+    ("", "nodes"): FOLLOW,
+    ("", "pods"): FOLLOW,
+    ("", "services"): FOLLOW | {"get", "create", "patch"},
+    ("apps", "deployments"): FOLLOW | {"get", "create", "patch"},
     ("events.k8s.io", "events"): {"create", "patch"},
 }
 NAMESPACED = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
