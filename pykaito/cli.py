@@ -203,6 +203,10 @@ def operator(
     except LeadershipLostError as error:
         command.log.error("lost the lease", error=str(error))
         sys.exit(1)
+    except (command.StartError, OSError) as error:
+        # Caches that do not fill are a TimeoutError, a port in use an OSError.
+        command.log.error("cannot run", error=str(error))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ from pykaito.reconcilers.resources import WORKSPACES
 log = structlog.get_logger()
 
 
+class StartError(Exception):
+    """The operator was given something that it cannot start with."""
+
+
 async def run(
     settings: Settings,
     *,
@@ -34,12 +38,21 @@ async def run(
     health_port: int,
     workers: int,
 ) -> None:
-    """Put the operator together and run it until SIGTERM or SIGINT."""
+    """Put the operator together and run it until SIGTERM or SIGINT.
+
+    Raises:
+        StartError: there are no usable credentials.
+        TimeoutError: the API server did not answer, or lacks the CRDs.
+        LeadershipLostError: the lease was lost.
+    """
     clock, rng = SystemClock(), random.Random()  # noqa: S311 - jitter, no secret
     identity = default_identity()
-    client = await Client.connect(
-        kubeconfig=kubeconfig, user_agent=f"pykaito/{pykaito.__version__}"
-    )
+    try:
+        client = await Client.connect(
+            kubeconfig=kubeconfig, user_agent=f"pykaito/{pykaito.__version__}"
+        )
+    except ValueError as error:
+        raise StartError(str(error)) from None
     try:
         cache = Cache(client, clock, rng)
         events = EventRecorder(
