@@ -33,11 +33,6 @@ def ask(target: Target, question: Callable[[Client, str], Awaitable[_T]]) -> _T:
     """
     try:
         return asyncio.run(_ask(target, question))
-    except NotFoundError as error:
-        fail(
-            f"no Workspace {target.name!r} in the namespace asked for "
-            f"({error.message}); kubectl get workspaces -A lists them all"
-        )
     except TimeoutError:
         fail(f"the API server gave no answer within {REQUEST_SECONDS:.0f}s")
     except (ApiError, ValueError, OSError) as error:
@@ -45,12 +40,23 @@ def ask(target: Target, question: Callable[[Client, str], Awaitable[_T]]) -> _T:
 
 
 async def _ask(target: Target, question: Callable[[Client, str], Awaitable[_T]]) -> _T:
-    client = await Client.connect(
-        kubeconfig=target.kubeconfig,
-        user_agent=f"pykaito/{pykaito.__version__}",
-        request_seconds=REQUEST_SECONDS,
-    )
     try:
-        return await question(client, target.namespace or client.namespace)
+        client = await Client.connect(
+            kubeconfig=target.kubeconfig,
+            user_agent=f"pykaito/{pykaito.__version__}",
+            request_seconds=REQUEST_SECONDS,
+        )
+    except Exception as error:  # noqa: BLE001 - a broken kubeconfig, or its plugin, fails in any way
+        fail(f"cannot read the credentials: {error}")
+    namespace = target.namespace or client.namespace
+    try:
+        return await question(client, namespace)
+    except NotFoundError as error:
+        if not error.details.get("name"):
+            fail("this cluster does not know Workspaces; is pykaito installed?")
+        fail(
+            f"no Workspace {target.name!r} in namespace {namespace!r}; "
+            "kubectl get workspaces -A lists them all"
+        )
     finally:
         await client.close()

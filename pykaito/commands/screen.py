@@ -1,5 +1,6 @@
 """Laying a view out with rich: colour and columns, nothing else."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +22,8 @@ _OUTCOME = {
     Outcome.PROGRESSING: "bold yellow",
 }
 _OK = {True: "green", False: "red", None: "yellow"}
+#: The address of a reason's page, as the operator appends it to messages.
+_HELP = re.compile(r" \((https?://\S+/docs/troubleshooting/\w+\.md)\)")
 _MARK = {
     Progress.DONE: ("done", "green"),
     Progress.NOW: ("now", "bold yellow"),
@@ -66,6 +69,8 @@ def _parts(shown: View) -> Iterator[RenderableType]:
         for resource, why in shown.unread.items():
             yield Text(f"Not shown: {resource} ({why})", "yellow")
     yield Text()
+    if shown.failing and (page := _HELP.search(shown.failing.message)):
+        yield Text.assemble(("Help: ", "bold"), page[1])
     yield Text.assemble(("Next: ", "bold"), shown.next)
 
 
@@ -79,7 +84,7 @@ def _summary(shown: View) -> Table:
     table.add_row("State", Text(state, _OUTCOME[shown.outcome]))
     if shown.failing:
         link = shown.failing
-        held = f"{link.kind} {link.name}: {link.message}"
+        held = f"{link.kind} {link.name}: {_brief(link.message)}"
         table.add_row("Waits for" if link.progressing else "Held up by", Text(held))
     table.add_row("Nodes", Text(shown.nodes))
     table.add_row("URL", Text(shown.url))
@@ -102,10 +107,21 @@ def _tree(shown: View) -> Table:
 
 def _lines(subject: str, status: str, lines: Sequence[Line]) -> Table:
     table = _table(subject, status, "REASON", "AGE", "MESSAGE")
+    told: dict[str, str] = {}
     for line in lines:
-        cells = (line.subject, line.status, line.reason, line.age, line.message)
+        # What failed is in the message of each condition that sums it up.
+        first = told.setdefault(line.message, line.subject)
+        message = _brief(line.message)
+        if line.message and first != line.subject:
+            message = f"as {first}"
+        cells = (line.subject, line.status, line.reason, line.age, message)
         table.add_row(*map(Text, cells))
     return table
+
+
+def _brief(message: str) -> str:
+    """Return a message without the address of its page, which is shown once."""
+    return _HELP.sub("", message)
 
 
 def _timeline(steps: Sequence[Step]) -> Table:
@@ -113,6 +129,7 @@ def _timeline(steps: Sequence[Step]) -> Table:
     for step in steps:
         mark, style = _MARK[step.progress]
         took = "" if step.seconds is None else duration(step.seconds)
+        took = "again" if step.again else took
         if took and step.progress is Progress.NOW:
             took += " so far"
         at = f"{step.at.astimezone():%H:%M:%S}" if step.at else ""

@@ -35,6 +35,8 @@ class Step:
     at: datetime | None = None
     #: Seconds since the step before, or so far for the step under way.
     seconds: float | None = None
+    #: It was undone and done once more; when it was first done is not kept.
+    again: bool = False
 
 
 def timeline(seen: Snapshot, now: datetime) -> list[Step]:
@@ -45,7 +47,9 @@ def timeline(seen: Snapshot, now: datetime) -> list[Step]:
     steps: list[Step] = []
     before: datetime | None = None
     for number, (step, at) in enumerate(times):
-        if at is not None:
+        if at is not None and any(t and t < at for _, t in times[number + 1 :]):
+            steps.append(Step(step, Progress.DONE, at, again=True))
+        elif at is not None:
             seconds = (at - before).total_seconds() if before else None
             steps.append(Step(step, Progress.DONE, at, seconds))
             before = at
@@ -68,8 +72,10 @@ def _times(seen: Snapshot) -> Iterable[tuple[str, datetime | None]]:
     if _copies_weights(workspace):
         yield "weights copied", _last(map(_weights_copied, pods))
     yield "model loaded", _last(_since(pod, "ContainersReady") for pod in pods)
+    # Ready also turns when a node comes and goes while the model is served.
     serves = outcome(workspace) is Outcome.READY
-    yield "serving", _since(workspace, WorkspaceCondition.READY) if serves else None
+    since = _since(workspace, WorkspaceCondition.INFERENCE_READY)
+    yield "serving", since if serves else None
 
 
 def _since(obj: Object, kind: str) -> datetime | None:

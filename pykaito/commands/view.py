@@ -93,6 +93,10 @@ def as_data(shown: View) -> dict[str, Any]:
     """
     data = asdict(shown)
     data["outcome"] = shown.outcome.name.lower()
+    data["conditions"] = [_renamed(line, subject="type") for line in data["conditions"]]
+    data["warnings"] = [
+        _renamed(line, subject="object", status="times") for line in data["warnings"]
+    ]
     data["tree"] = [{k: v for k, v in row.items() if k != "ok"} for row in data["rows"]]
     del data["rows"]
     for step in data["timeline"]:
@@ -102,6 +106,10 @@ def as_data(shown: View) -> dict[str, Any]:
         data["failing"]["reason"] = str(shown.failing.reason)
     data["reason"] = str(shown.reason)
     return data
+
+
+def _renamed(line: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in line.items()}
 
 
 def _conditions(found: Mapping[str, Any], now: datetime) -> list[Line]:

@@ -118,6 +118,20 @@ def test_the_last_warnings_are_shown_with_how_often_they_came() -> None:
     assert "x3" in shown
 
 
+def test_what_several_conditions_repeat_is_told_once_and_the_page_last() -> None:
+    page = "https://example.com/docs/troubleshooting/NoMatchingNode.md"
+    message = f"no node qualifies ({page})"
+    conditions = [
+        condition(kind, "False", "NoMatchingNode", message)
+        for kind in ("ResourceReady", "Ready")
+    ]
+    lines = squeezed(Snapshot(workspace(*conditions)))
+    assert "ResourceReady False NoMatchingNode 5m no node qualifies" in lines
+    assert "Ready False NoMatchingNode 5m as ResourceReady" in lines
+    assert lines[-2] == f"Help: {page}"
+    assert lines[-1].startswith("Next: ")
+
+
 def test_brackets_in_a_message_are_printed_as_they_are() -> None:
     seen = Snapshot(workspace(condition("Ready", "False", "R", "a [red]b[/red]")))
     assert "a [red]b[/red]" in text(seen)
@@ -145,5 +159,7 @@ def test_the_data_form_holds_the_screen_and_is_json() -> None:
         "progress": "done",
         "at": "2026-03-04T10:00:00+00:00",
         "seconds": None,
+        "again": False,
     }
     assert data["tree"][2]["name"] == "gpu-0"
+    assert data["conditions"][0]["type"] == "ResourceReady"

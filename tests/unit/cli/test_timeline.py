@@ -5,7 +5,15 @@ from datetime import timedelta
 
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.timeline import Progress, timeline
-from tests.unit.cli.objects import NOW, START, condition, loading, ready, workspace
+from tests.unit.cli.objects import (
+    NOW,
+    START,
+    at,
+    condition,
+    loading,
+    ready,
+    workspace,
+)
 
 
 def test_each_step_took_the_time_since_the_one_before() -> None:
@@ -16,7 +24,7 @@ def test_each_step_took_the_time_since_the_one_before() -> None:
         ("pod scheduled", 1),
         ("weights copied", 60),
         ("model loaded", 119),
-        ("serving", 2),
+        ("serving", 1),
     ]
     assert {step.progress for step in steps} == {Progress.DONE}
 
@@ -49,6 +57,15 @@ def test_a_step_is_done_when_the_last_pod_did_it() -> None:
     steps = {s.name: s for s in timeline(replace(seen, pods=[*seen.pods, late]), NOW)}
     assert steps["pod scheduled"].at == START + timedelta(seconds=40)
     assert steps["weights copied"].progress is Progress.NOW
+
+
+def test_a_step_done_a_second_time_claims_no_duration_and_spoils_no_other() -> None:
+    seen = ready()
+    resource = seen.workspace["status"]["conditions"][0]
+    resource["lastTransitionTime"] = at(200)
+    steps = {step.name: step for step in timeline(seen, NOW)}
+    assert (steps["nodes ready"].again, steps["nodes ready"].seconds) == (True, None)
+    assert steps["pod scheduled"].seconds == 3
 
 
 def test_a_workspace_just_applied_waits_for_nodes() -> None:
