@@ -5,7 +5,6 @@ from functools import partial
 
 from pykaito.api.conditions import MachineCondition
 from pykaito.api.labels import MACHINE_FINALIZER
-from pykaito.api.parse import parse
 from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
@@ -22,6 +21,7 @@ from pykaito.provisioners.protocol import (
 )
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.finalizers import remove_finalizer
+from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.writes import Note
 
@@ -62,7 +62,7 @@ class MachineReconciler:
         if live is None:
             return
         note = partial(self._written.note, request)
-        machine = parse(Machine, live)
+        machine = parsed(Machine, live)
         provisioner = self._provisioners.get(machine.spec.provisioner)
         if live["metadata"].get("deletionTimestamp"):
             await self._release(live, machine, provisioner, note)

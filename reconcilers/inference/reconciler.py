@@ -6,7 +6,6 @@ from functools import partial
 
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
 from pykaito.api.labels import WORKSPACE
-from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
@@ -21,6 +20,7 @@ from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import diagnose
+from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace.status import is_ready
 from pykaito.reconcilers.writes import Note
@@ -82,7 +82,7 @@ class InferenceReconciler:
         if live["metadata"].get("deletionTimestamp"):
             return
         note = partial(self._written.note, request)
-        workspace = parse(Workspace, live)
+        workspace = parsed(Workspace, live)
         if workspace.inference is None:
             return
         try:

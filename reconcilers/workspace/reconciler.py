@@ -8,7 +8,6 @@ import structlog
 
 from pykaito.api import labels
 from pykaito.api.conditions import NodeReason, WorkspaceCondition
-from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
@@ -23,6 +22,7 @@ from pykaito.provisioners import preferred_nodes
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
+from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace import status
@@ -74,7 +74,7 @@ class WorkspaceReconciler:
         live = await add_finalizer(
             self._client, self._workspaces, live, labels.WORKSPACE_FINALIZER, note
         )
-        workspace = parse(Workspace, live)
+        workspace = parsed(Workspace, live)
         try:
             planned = plan(workspace)
         except PlanError as error:

@@ -43,6 +43,10 @@ class ClusterApi(MemoryApi):
             call for call in self.calls if call[0] not in _READS and call[1] != "events"
         ]
 
+    def history(self, resource: Resource) -> list[dict[str, Any]]:
+        """Return every version that any object of the resource had."""
+        return [event.object for _, event in self._history.get(resource, [])]
+
     def find(self, resource: Resource, name: str, namespace: str = "default") -> Any:
         """Return a copy of an object, None when it is not there."""
         found = self._objects.get(resource, {}).get(Key(namespace, name))

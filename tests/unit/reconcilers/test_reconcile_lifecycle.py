@@ -1,9 +1,10 @@
 """The whole operator on a cluster in memory: from apply to serving to gone."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from pykaito.operator.objects import DEPLOYMENTS, NODES, SERVICES, Resource
-from pykaito.reconcilers.resources import MACHINES
+from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.unit.operator.virtual_time import eventually
 from tests.unit.reconcilers.world import LABELS, NAME, World
 
@@ -122,3 +123,35 @@ async def test_deleting_a_child_by_hand_brings_it_back(kind: Resource) -> None:
         await world.api.delete(kind, NAME, namespace="default")
         await eventually(lambda: world.api.find(kind, NAME) is not None)
         await world.at_rest()
+
+
+async def test_an_object_of_another_shape_is_told_once_and_holds_up_no_other() -> None:
+    world = World()
+    with capture_logs() as logs:
+        async with world.operator():
+            await world.add_workspace(metadata={"name": "odd"}, inference="falcon-7b")
+            await world.served()
+    told = [entry for entry in logs if "Workspace default/odd" in str(entry)]
+    assert told
+    assert {entry["event"] for entry in told} == {"reconcile failed for good"}
+    assert len(told) <= 4
+
+
+async def test_conditions_and_state_agree_at_every_moment() -> None:
+    world = World()
+    async with world.operator():
+        await world.served()
+        await world.set_node("gpu-0", ready=False)
+        await world.until("Ready", "False")
+        await world.set_node("gpu-0")
+        await world.until("Ready", "True")
+        await world.delete_workspace()
+        await eventually(lambda: world.workspace() is None)
+    for version in world.api.history(WORKSPACES):
+        status = version.get("status", {})
+        found = {c["type"]: c["status"] for c in status.get("conditions", ())}
+        assert not found.get("Ready") == found.get("Reconciling") == "True"
+        assert not {"Stalled", "Reconciling"} <= set(found)
+        if found.get("Ready") == "True":
+            assert status["state"] == "Ready"
+            assert found["ResourceReady"] == found["InferenceReady"] == "True"
