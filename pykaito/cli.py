@@ -5,7 +5,6 @@ not wait for the client of a cluster to load.
 """
 # ruff: noqa: PLC0415 - see above
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -176,6 +175,8 @@ def operator(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Run the operator until SIGTERM."""
+    import asyncio
+
     from pykaito.commands import operator as command
     from pykaito.operator import logs
     from pykaito.operator.leader import LeadershipLostError

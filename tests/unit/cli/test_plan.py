@@ -151,7 +151,7 @@ def test_a_plan_loads_neither_torch_nor_the_clusters_client() -> None:
     code = (
         "import sys; from pykaito.cli import main\n"
         "main(sys.argv[1:], standalone_mode=False)\n"
-        "print(sorted({'torch', 'kr8s', 'aiohttp'} & set(sys.modules)))"
+        "print(sorted({'torch', 'kr8s', 'aiohttp', 'asyncio'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "plan", "-f", str(EXAMPLES / "falcon-7b.yaml")],
