@@ -30,11 +30,12 @@ class Controller:
             reconciles the object that its owner reference with
             `controller: true` names.
         watches: other kinds, each with the function that says whom a change
-            concerns. It is asked about the object before and after, so that
-            both are reconciled when an object moves from one to the other.
+            concerns, and any predicates that a change must pass. The function
+            is asked about the object before and after, so that both are
+            reconciled when an object moves from one to the other.
         predicates: a change of a `for_` object is passed on when all of them
-            let it. Children and watches are not filtered: their status is
-            what their parent waits for.
+            let it. Children are not filtered: their status is what their
+            parent waits for.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Controller:
         *,
         for_: Informer,
         owns: Sequence[Informer] = (),
-        watches: Sequence[tuple[Informer, Mapper]] = (),
+        watches: Sequence[tuple[Informer, Mapper, *tuple[Predicate, ...]]] = (),
         predicates: Sequence[Predicate] = (),
     ) -> None:
         self.reconciler = reconciler
@@ -62,13 +63,19 @@ class Controller:
         self._for.add_handler(_Enqueue(queue, self._requests_for_itself))
         for source in self._owns:
             self._for_each_side(queue, source, self._owner)
-        for source, mapper in self._watches:
-            self._for_each_side(queue, source, mapper)
+        for source, mapper, *predicates in self._watches:
+            self._for_each_side(queue, source, mapper, predicates)
 
     def _for_each_side(
-        self, queue: WorkQueue[Request], source: Informer, mapper: Mapper
+        self,
+        queue: WorkQueue[Request],
+        source: Informer,
+        mapper: Mapper,
+        predicates: Sequence[Predicate] = (),
     ) -> None:
         def requests(old: Object | None, new: Object | None) -> Iterable[Request]:
+            if not all(passes(old, new) for passes in predicates):
+                return ()
             sides = (side for side in (old, new) if side is not None)
             # dict.fromkeys drops doubles and keeps the order.
             return dict.fromkeys(

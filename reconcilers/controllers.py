@@ -70,7 +70,7 @@ def controllers(
             ),
             for_=workspaces,
             owns=[machines],
-            watches=[(nodes, workspaces_that_may_use)],
+            watches=[(nodes, workspaces_that_may_use, node_changed)],
         ),
         Controller(
             MachineReconciler(client, machines, provisioners, events, clock, written),
@@ -101,6 +101,27 @@ def workspace_of_pod(pod: Object) -> Iterable[Key]:
     """Return the Workspace that a pod's label names."""
     workspace = labels_of(pod).get(labels.WORKSPACE)
     return [Key(namespace(pod), workspace)] if workspace else []
+
+
+def node_changed(old: Object | None, new: Object | None) -> bool:
+    """Pass changes of a Node that a choice among nodes depends on.
+
+    Kubelets report each few minutes that nothing changed. Such a report concerns
+    every Workspace that could use the node, and none of them.
+    """
+    if old is None or new is None:
+        return True
+    return _what_counts(old) != _what_counts(new)
+
+
+def _what_counts(node: Object) -> tuple[object, ...]:
+    status = node.get("status") or {}
+    return (
+        labels_of(node),
+        (node.get("spec") or {}).get("unschedulable", False),
+        status.get("allocatable"),
+        [(c["type"], c["status"]) for c in status.get("conditions") or ()],
+    )
 
 
 def may_use(workspace: Object, node: Object) -> bool:

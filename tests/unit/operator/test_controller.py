@@ -127,6 +127,20 @@ async def test_what_the_cache_has_before_the_start_is_reconciled_too(
     assert await names(queue) == ["a", "b"]
 
 
+async def test_a_watch_passes_only_what_its_predicates_let(
+    widgets: Informer, queue: WorkQueue[Request]
+) -> None:
+    nodes = informer(NODES)
+    watch = (nodes, lambda _: [Key("default", "a")], labels_changed)
+    Controller(Reconciler(), for_=widgets, watches=[watch]).start(queue)
+    nodes.apply(added(obj("n", labels={"for": "a"})))
+    assert await names(queue) == ["a"]
+    nodes.apply(changed(obj("n", 2, labels={"for": "a"})))
+    assert len(queue) == 0
+    nodes.apply(changed(obj("n", 3, labels={"for": "b"})))
+    assert await names(queue) == ["a"]
+
+
 async def test_a_relist_reconciles_what_changed_and_what_vanished(
     widgets: Informer, queue: WorkQueue[Request]
 ) -> None:
