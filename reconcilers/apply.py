@@ -18,6 +18,7 @@ from pykaito.operator.errors import (
     AlreadyExistsError,
     ApiError,
     ApplyConflictError,
+    ConflictError,
     FieldConflict,
     ForbiddenError,
     InvalidError,
@@ -89,6 +90,7 @@ class Applier:
 
         Raises:
             NameTakenError: an object of that name belongs to someone else.
+            ConflictError: one of an earlier Workspace's is still there.
             ApiError: the API server refused the object for another reason than
                 a field that someone else owns.
         """
@@ -163,20 +165,27 @@ def _check_owner(found: Object, wanted: Object) -> None:
     """Check that an object is the Workspace's, or was before someone edited it.
 
     Raises:
-        NameTakenError: it never was.
+        ConflictError: it was of an earlier Workspace of that name, and is about
+            to be collected.
+        NameTakenError: it is someone else's.
     """
     owner, ours = owner_of(found), owner_of(wanted) or {}
-    if owner is not None:
-        taken = owner.get("uid") != ours.get("uid")
+    what = f"{wanted['kind']} {name(wanted)}"
+    if owner is None:
+        if labels(wanted).items() <= labels(found).items():
+            return
+        whose = ""
+    elif owner["uid"] == ours.get("uid"):
+        return
+    elif (owner["kind"], owner["name"]) == (ours.get("kind"), ours.get("name")):
+        raise ConflictError(f"{what} of the earlier {owner['kind']} is there still")
     else:
-        taken = not labels(wanted).items() <= labels(found).items()
-    if taken:
-        of = f" of {owner['kind']} {owner['name']}" if owner else ""
-        raise NameTakenError(
-            f"there is another {wanted['kind']} {name(wanted)}{of}; delete it, or "
-            "give the Workspace another name",
-            status=409,
-        )
+        whose = f" of {owner['kind']} {owner['name']}"
+    raise NameTakenError(
+        f"there is another {what}{whose}; delete it, or give the Workspace another "
+        "name",
+        status=409,
+    )
 
 
 def version(obj: Object) -> bytes:

@@ -1,5 +1,7 @@
 """What the API server does not take is told in a condition, and tried again."""
 
+import asyncio
+
 import pytest
 
 from pykaito.operator.errors import ApiError, ForbiddenError, InvalidError
@@ -41,6 +43,40 @@ async def test_an_object_of_someone_else_is_left_as_it_is(kind: Resource) -> Non
         await world.api.delete(kind, NAME, namespace="default")
         await world.edit_workspace(metadata={"annotations": {"touched": "1"}})
         await eventually(lambda: world.deployment() is not None)
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENTS, SERVICES])
+async def test_what_an_earlier_workspace_of_the_name_left_is_waited_out(
+    kind: Resource,
+) -> None:
+    workspace = {"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "name": NAME}
+    owner = workspace | {"uid": "earlier", "controller": True}
+    left = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {
+            "name": NAME,
+            "namespace": "default",
+            "labels": {"kaito.sh/workspace": NAME},
+            "ownerReferences": [owner],
+        },
+        "spec": {},
+    }
+    world = World()
+    before = await world.api.create(kind, left)
+    async with world.operator():
+        await world.add_node()
+        await world.add_workspace()
+        await world.until("ResourceReady", "True")
+        await asyncio.sleep(5)
+        assert world.api.find(kind, NAME) == before
+        await world.api.delete(kind, NAME, namespace="default")
+        await world.until("InferenceReady", "False")
+        await eventually(lambda: world.deployment() is not None)
+        await world.serve()
+        await world.until("Ready", "True")
+        assert world.events("NameTaken") == []
+        await world.at_rest()
 
 
 async def test_a_refused_workload_is_told_in_the_servers_words_and_tried_again() -> (
