@@ -117,6 +117,7 @@ def _field(path: Iterable[str]) -> str:
 
 def _unknown_field(path: Sequence[str]) -> InvalidRequestError:
     name = path[-1] if len(path[-1]) <= SHOWN else f"{path[-1][:SHOWN]}…"
+    name = name or '""'
     # As it was sent, whatever `_field` would make of it.
     field = ".".join([*filter(None, [_field(path[:-1])]), name])
     if len(path) == 1 and name in UNSUPPORTED:
