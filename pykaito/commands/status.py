@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rich.live import Live
@@ -62,13 +63,13 @@ async def until(
 ) -> View:
     """Read again and again; return the last view, final or when the time is up.
 
-    A server that gives no answer for a while is asked again; ``follow`` gets
-    each view.
+    ``follow`` gets each view. A server that answered once and then does not for
+    a while is asked again, and the view says that it is an old one.
 
     Raises:
-        ApiError: the Workspace is gone, or may not be read, or the server never
-            answered.
-        TimeoutError: the server never answered.
+        ApiError: the Workspace is gone, or may not be read, or the first read
+            got no answer.
+        TimeoutError: the first read got no answer in time.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
@@ -76,17 +77,19 @@ async def until(
     while True:
         try:
             shown = await look(client, namespace, name)
-        except (ServerError, TooManyRequestsError, TimeoutError):
-            if shown is None and loop.time() >= end:
+        except (ServerError, TooManyRequestsError, TimeoutError) as error:
+            if shown is None:
                 raise
+            why = str(error) or "no answer in time"
+            follow(replace(shown, unread={**shown.unread, "workspaces": why}))
         else:
             follow(shown)
             if shown.outcome is not Outcome.PROGRESSING:
                 return shown
         left = end - loop.time()
-        if shown is not None and left <= 0:
+        if left <= 0:
             return shown
-        await asyncio.sleep(max(0, min(INTERVAL_SECONDS, left)))
+        await asyncio.sleep(min(INTERVAL_SECONDS, left))
 
 
 async def look(client: Reader, namespace: str, name: str) -> View:

@@ -170,24 +170,26 @@ async def test_a_watch_returns_what_it_saw_when_the_time_is_up(
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_a_watch_outlives_a_server_that_fails_for_a_while(
+async def test_a_watch_outlives_a_server_that_fails_for_a_while_and_says_so(
     client: Client, server: ApiServer
 ) -> None:
     script(server, ready())
-    broken = failure(500, "InternalError")
-    server.on("GET", WORKSPACE, broken, broken, Answer(ready().workspace))
-    shown = await status.until(client, "team", "ws", 30, ignore)
+    first, last = Answer(loading().workspace), Answer(ready().workspace)
+    server.on("GET", WORKSPACE, first, failure(500, "InternalError"), last)
+    views: list[View] = []
+    shown = await status.until(client, "team", "ws", 30, views.append)
     assert shown.outcome is Outcome.READY
+    assert [list(view.unread) for view in views] == [[], ["workspaces"], []]
 
 
-async def test_a_watch_of_a_server_that_never_answers_ends_with_its_error(
+async def test_a_watch_of_a_server_that_does_not_answer_ends_at_once(
     tmp_path: Path,
 ) -> None:
     nowhere = kubeconfig(tmp_path, "http://127.0.0.1:1")
     client = await Client.connect(kubeconfig=nowhere, request_seconds=1)
     try:
         with pytest.raises(TransportError):
-            await status.until(client, "team", "ws", 0, ignore)
+            await status.until(client, "team", "ws", 30, ignore)
     finally:
         await client.close()
 
