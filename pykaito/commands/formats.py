@@ -25,7 +25,7 @@ class Listing(StrEnum):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes lists indented and never writes aliases, as kubectl does."""
+    """Writes a value out each time it occurs, as kubectl does, never an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
         del data
