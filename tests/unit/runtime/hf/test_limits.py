@@ -1,4 +1,5 @@
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -190,6 +191,24 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_the_queue(
         wait_for(server, WAITING, 1)
     wait_for(server, WAITING, 0)
     assert metric(server, RUNNING) == 1
+
+
+@pytest.mark.parametrize("path", ["/chat", "/v1/completions", "/v1/chat/completions"])
+def test_a_client_that_hangs_up_while_its_prompt_waits_for_the_tokenizer_is_gone(
+    server: Any, path: str
+) -> None:
+    busy = threading.Event()
+    reading = server.lifecycle.reader._thread.submit(busy.wait, 60)
+    messages = [{"role": "user", "content": "a"}]
+    body = {"prompt": "a"} if path != "/v1/chat/completions" else {"messages": messages}
+    client = httpx.Client(base_url=server.url, timeout=0.2)
+    with pytest.raises(httpx.ReadTimeout):
+        client.post(path, json=body)
+    client.close()
+    while server.lifecycle._in_flight and not reading.done():
+        pass
+    assert not reading.done()
+    busy.set()
 
 
 def test_a_request_that_takes_too_long_is_stopped_and_told_so(

@@ -1,10 +1,8 @@
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from pykaito.runtime.hf.disconnect import ClientGoneError, unless_disconnected
 from pykaito.runtime.hf.errors import InvalidRequestError
 from pykaito.runtime.hf.loading import LoadedModel
 from pykaito.runtime.hf.prompts import PromptReader
@@ -56,34 +54,3 @@ async def test_a_text_whose_tokens_the_model_has_not_is_refused(
     small = reader(tokenizer, vocabulary_size=10)
     with pytest.raises(InvalidRequestError, match="the model's are 0 to 9"):
         await small.text("def main():")
-
-
-async def test_what_waits_for_the_tokenizer_is_dropped_when_its_client_hangs_up() -> (
-    None
-):
-    read: list[str] = []
-    gate = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    class Slow:
-        def get_vocab(self) -> dict[str, int]:
-            return {"word": 0}
-
-        def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-            del add_special_tokens
-            read.append(text)
-            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
-            return [1]
-
-    class Gone:
-        async def receive(self) -> dict[str, str]:
-            return {"type": "http.disconnect"}
-
-    slow = reader(Slow())
-    first = asyncio.create_task(slow.text("first"))
-    with pytest.raises(ClientGoneError):
-        await unless_disconnected(Gone(), slow.text("second"))  # type: ignore[arg-type]
-    gate.set()
-    await first
-    await slow.text("third")
-    assert read == ["first", "third"]
