@@ -84,7 +84,7 @@ def controllers(
         Controller(
             InferenceReconciler(
                 client,
-                Informers(workspaces, machines, deployments, services, pods),
+                Informers(workspaces, machines, deployments, services, pods, nodes),
                 events,
                 clock,
                 written,
@@ -92,7 +92,10 @@ def controllers(
             ),
             for_=workspaces,
             owns=[machines, deployments, services],
-            watches=[(pods, workspace_of_pod)],
+            watches=[
+                (pods, workspace_of_pod),
+                (nodes, workspaces_that_may_use, node_changed),
+            ],
         ),
     )
 

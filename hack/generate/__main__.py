@@ -1,4 +1,7 @@
-"""`python -m hack.generate` writes the files that are made from api/.
+"""`python -m hack.generate` writes the files that are made from the code.
+
+They are the CRDs and the tables of docs/api.md, from api/, and those of
+docs/presets.md, from the catalogue and the estimator.
 
 With --check it writes nothing and exits 1, printing a diff, when one is stale.
 """
@@ -20,8 +23,9 @@ def generated(root: Path) -> dict[Path, str]:
         root / "manifests" / "crds" / crds.file_name(kind): crds.to_yaml(kind)
         for kind in DEFINITIONS
     }
-    page = root / "docs" / "api.md"
-    return {**manifests, page: docs.fill(page.read_text(encoding="utf-8"))}
+    pages = [root / "docs" / name for name in ("api.md", "presets.md")]
+    filled = {page: docs.fill(page.read_text(encoding="utf-8")) for page in pages}
+    return {**manifests, **filled}
 
 
 def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:
@@ -49,7 +53,7 @@ def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:
                 found.splitlines(keepends=True),
                 wanted.splitlines(keepends=True),
                 fromfile=name,
-                tofile=f"{name} (as made from api/)",
+                tofile=f"{name} (as made from the code)",
             )
         )
     if status:

@@ -1,13 +1,15 @@
-"""The tables of docs/api.md, from the same schemas as the CRDs.
+"""The tables of docs/, those of api.md from the same schemas as the CRDs.
 
-The page is written by hand; a table stands between a line
+A page is written by hand; a table stands between a line
 `<!-- generated: TITLE -->` and the next `<!-- end -->`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from hack.generate import presets
+from hack.generate.markdown import table
 from hack.generate.structural import structural_schema
 from pykaito.api.definitions import DEFINITIONS, Definition
 
@@ -55,7 +57,7 @@ def fields(
 
 
 def _tables() -> dict[str, str]:
-    tables = {}
+    tables = presets.tables()
     for definition in DEFINITIONS:
         storage = next(version for version in definition.versions if version.storage)
         walked = list(fields(structural_schema(storage.model)))
@@ -78,7 +80,7 @@ def _fields_table(walked: list[Field]) -> str:
         # An item or value repeats what its list or map says of it.
         if not field.path.endswith(("[]", "{}"))
     ]
-    return _table(("Field", "Type", "Default", "Meaning"), rows)
+    return table(("Field", "Type", "Default", "Meaning"), rows)
 
 
 def _rules_table(walked: list[Field]) -> str:
@@ -91,7 +93,7 @@ def _rules_table(walked: list[Field]) -> str:
         for field in walked
         for rule in field.schema.get("x-kubernetes-validations", ())
     ]
-    return _table(("Field", "When", "Rule"), rows)
+    return table(("Field", "When", "Rule"), rows)
 
 
 def _columns_table(definition: Definition) -> str:
@@ -108,7 +110,7 @@ def _columns_table(definition: Definition) -> str:
         )
         for column in max((version.columns for version in definition.versions), key=len)
     ]
-    return _table(("Column", "Path", "Shown", "Versions"), rows)
+    return table(("Column", "Path", "Shown", "Versions"), rows)
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -129,11 +131,3 @@ def _type(schema: Mapping[str, Any]) -> str:
 def _default(schema: Mapping[str, Any]) -> str:
     default = schema.get("default")
     return "" if default is None or isinstance(default, Mapping) else f"`{default}`"
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n"
-        for line in lines
-    )

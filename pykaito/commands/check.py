@@ -5,6 +5,7 @@ from typing import Any
 
 from pykaito.api.parse import InvalidObjectError, parse
 from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.reconcilers.gpu_facts import gpu_facts, offers
 from pykaito.runtime.presets.plan import Plan, PlanError, plan
 
 #: Parts of an object that a spec's author does not write, or that hold fields
@@ -36,7 +37,9 @@ def check(obj: Mapping[str, Any]) -> tuple[Workspace, Plan]:
             "lists the fields there are"
         )
     try:
-        return workspace, plan(workspace)
+        # No node is known here: the instance type says what GPUs there will be.
+        gpu = gpu_facts(workspace, nodes=())
+        return workspace, plan(workspace, gpu, offers(workspace.resource.instance_type))
     except PlanError as error:
         raise RefusedError(f"{name}: {error} ({error.reason})") from None
 

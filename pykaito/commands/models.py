@@ -13,8 +13,9 @@ from pykaito.runtime.presets.catalogue import (
     catalogue,
     find_preset,
 )
+from pykaito.runtime.presets.sizing import on_unknown
 
-HEADER = ("NAME", "LICENCE", "GPUS", "GPU-MEM", "CONTEXT", "ACCESS")
+HEADER = ("NAME", "LICENCE", "GPUS", "WEIGHTS", "CONTEXT", "ACCESS")
 
 
 def show(name: str | None, form: Listing) -> None:
@@ -41,8 +42,8 @@ def row(preset: Preset) -> tuple[str, ...]:
     return (
         preset.name,
         preset.licence,
-        str(preset.gpus),
-        f"{preset.gpu_memory_gib}Gi",
+        str(on_unknown(preset, adapters=0).gpus),
+        f"{preset.weights_gib}Gi",
         tokens(preset.context_length),
         access(preset),
     )

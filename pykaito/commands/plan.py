@@ -56,21 +56,23 @@ def describe(workspace: Workspace, planned: Plan, image: str) -> str:
     selector = resource.label_selector.as_labels()
     lines = {
         "model": f"{preset.name} ({preset.licence}), "
-        f"{tokens(preset.context_length)} tokens of context",
+        f"{tokens(planned.context_length)} tokens of context",
         "served as": f"{planned.served_model_name} at "
         f"http://{workspace.metadata.name}.{workspace.metadata.namespace}.svc",
         "nodes": f"{planned.nodes}, one replica on each",
         "of type": resource.instance_type or "any",
         "labels": ",".join(f"{k}={v}" for k, v in sorted(selector.items())) or "any",
         "preferred": ", ".join(resource.preferred_nodes) or "none",
-        "GPUs": f"{planned.gpus_per_node} per node; the model needs "
-        f"{preset.gpu_memory_gib}Gi of GPU memory and {preset.disk_gib}Gi of disk",
+        "GPUs": f"{planned.gpus_per_node} per node for {preset.weights_gib}Gi of "
+        f"weights; {preset.disk_gib}Gi of disk",
         "runtime": planned.runtime,
         "image": image,
         "weights": f"copied from the image {planned.weights_image}"
         if planned.weights_image
         else f"downloaded from the hub, {preset.hub}",
     }
+    if planned.warnings:
+        lines["warning"] = "; ".join(planned.warnings)
     width = max(map(len, lines)) + 2
     body = "".join(f"  {key.ljust(width)}{value}\n" for key, value in lines.items())
     return f"{workspace.metadata.namespace}/{workspace.metadata.name}\n{body}"

@@ -105,12 +105,14 @@ def command(plan: Plan) -> str:
     """Return the shell command that users may edit in the workload."""
     source = "" if plan.weights_image else " --allow_remote_files"
     model = WEIGHTS if plan.weights_image else plan.preset.hub
+    limited = plan.context_length < plan.preset.context_length
+    limit = f" --max_model_len {plan.context_length}" if limited else ""
     return (
         "accelerate launch --num_processes 1 --num_machines 1 --machine_rank 0 "
         "--gpu_ids all inference_api.py --pipeline text-generation "
-        f"--torch_dtype {plan.preset.dtype} "
+        f"--torch_dtype {plan.dtype} "
         f"--pretrained_model_name_or_path {model}{source} "
-        f"--served_model_name {plan.served_model_name}"
+        f"--served_model_name {plan.served_model_name}{limit}"
     )
 
 

@@ -21,10 +21,11 @@ from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import diagnose
 from pykaito.reconcilers.parsed import parsed
+from pykaito.reconcilers.planning import choose, plan_on
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace.status import is_ready
 from pykaito.reconcilers.writes import Note
-from pykaito.runtime.presets.plan import Plan, PlanError, plan
+from pykaito.runtime.presets.plan import Plan, PlanError
 
 FIELD_MANAGER = "pykaito-inference"
 
@@ -44,6 +45,7 @@ class Informers:
     deployments: Informer
     services: Informer
     pods: Informer
+    nodes: Informer
 
 
 class InferenceReconciler:
@@ -86,7 +88,7 @@ class InferenceReconciler:
         if workspace.inference is None:
             return
         try:
-            planned = plan(workspace)
+            planned = self._plan(live, workspace)
         except PlanError as error:
             await self._write(live, _failed(str(error), error.reason), note)
             return
@@ -106,6 +108,12 @@ class InferenceReconciler:
             await self._write(live, _failed(message, reason), note)
             raise
         await self._write(live, condition, note)
+
+    def _plan(self, live: Object, workspace: Workspace) -> Plan:
+        nodes = self._informers.nodes.store.list()
+        if taken := self._nodes(live, lambda _: True):
+            return plan_on(workspace, taken, nodes)
+        return choose(workspace, nodes)[1]
 
     def _nodes(self, live: Object, counts: Callable[[Object], bool]) -> list[str]:
         machines = self._informers.machines.store.by_index(

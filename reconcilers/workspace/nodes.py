@@ -1,7 +1,7 @@
 """Which prepared nodes a Workspace takes."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -11,7 +11,10 @@ from pykaito.operator.objects import Object, labels, name
 from pykaito.provisioners.preferred_nodes import check_initialized
 from pykaito.provisioners.quantity import parse_quantity
 
-_NOTHING: Mapping[str, Sequence[Mapping[str, str]]] = MappingProxyType({})
+Needs = Callable[[Object], Mapping[str, str] | None]
+"""What a replica takes of a node; None where the model does not fit it."""
+
+NOTHING: Mapping[str, Sequence[Mapping[str, str]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +32,31 @@ def select_nodes(
     nodes: Iterable[Object],
     *,
     count: int,
-    resources: Mapping[str, str],
+    needs: Needs,
     assigned: Collection[str] = (),
-    claimed: Mapping[str, Sequence[Mapping[str, str]]] = _NOTHING,
+    claimed: Mapping[str, Sequence[Mapping[str, str]]] = NOTHING,
 ) -> Selection:
     """Choose ``count`` nodes among those that the Workspace names or matches.
 
     A node qualifies when it carries the selector's labels and is either named in
-    ``preferredNodes`` or of the instance type, if one is given. Preferred nodes
-    come first, then those already in use, then those with room beside other
-    Workspaces, then those that could serve now, then by name. Named nodes that do
-    not qualify come last, so that what they lack is told when they are needed.
+    ``preferredNodes`` or of the instance type, if one is given. Nodes that the
+    model fits come first; among them preferred nodes, then those already in use,
+    then those with room beside other Workspaces, then those that could serve now,
+    then by name. Named nodes that do not qualify come last, so that what they
+    lack is told when they are needed.
 
     Args:
         workspace: says which nodes qualify.
         nodes: all nodes.
         count: how many are wanted.
-        resources: what is wanted of each.
+        needs: what is wanted of each.
         assigned: names of those that the Workspace has.
         claimed: what other Workspaces want of a node, by its name.
     """
     selector = workspace.resource.label_selector.as_labels()
     instance_type = workspace.resource.instance_type
     preferred = workspace.resource.preferred_nodes
-    ranked: list[tuple[bool, bool, bool, bool, bool, str]] = []
+    ranked: list[tuple[bool, bool, bool, bool, bool, bool, str]] = []
     seen: set[str] = set()
     for node in nodes:
         node_name, found = name(node), labels(node)
@@ -64,9 +68,12 @@ def select_nodes(
         if not matches and not named:
             continue
         seen.add(node_name)
+        wanted = needs(node)
+        resources = wanted or {}
         ranked.append(
             (
                 not matches,
+                wanted is None,
                 not named,
                 node_name not in assigned,
                 crowded(node, resources, claimed.get(node_name, ())),

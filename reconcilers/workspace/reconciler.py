@@ -23,13 +23,14 @@ from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
 from pykaito.reconcilers.parsed import parsed
+from pykaito.reconcilers.planning import choose
 from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace import status
 from pykaito.reconcilers.workspace.claims import Claims
-from pykaito.reconcilers.workspace.nodes import machine_name, select_nodes
+from pykaito.reconcilers.workspace.nodes import Selection, machine_name
 from pykaito.reconcilers.writes import Note
-from pykaito.runtime.presets.plan import Plan, PlanError, plan
+from pykaito.runtime.presets.plan import Plan, PlanError
 
 FIELD_MANAGER = "pykaito-workspace"
 
@@ -75,26 +76,29 @@ class WorkspaceReconciler:
             self._client, self._workspaces, live, labels.WORKSPACE_FINALIZER, note
         )
         workspace = parsed(Workspace, live)
+        owned = self._owned_machines(live)
         try:
-            planned = plan(workspace)
+            selection, planned = choose(
+                workspace,
+                self._nodes.store.list(),
+                assigned={machine["spec"].get("nodeName", "") for machine in owned},
+                claimed=self._claims.of_others(key(live)),
+            )
         except PlanError as error:
             tuning = workspace.tuning is not None
             await self._write(live, status.stalled(error, tuning=tuning), {}, note)
             return
-        await self._serve(live, workspace, planned, note)
+        await self._serve(live, workspace, planned, selection, note)
 
     async def _serve(
-        self, live: Object, workspace: Workspace, planned: Plan, note: Note
+        self,
+        live: Object,
+        workspace: Workspace,
+        planned: Plan,
+        selection: Selection,
+        note: Note,
     ) -> None:
         owned = self._owned_machines(live)
-        selection = select_nodes(
-            workspace,
-            self._nodes.store.list(),
-            count=planned.nodes,
-            resources=planned.node_resources,
-            assigned={machine["spec"].get("nodeName", "") for machine in owned},
-            claimed=self._claims.of_others(key(live)),
-        )
         self._claims.put(key(live), selection.nodes, planned.node_resources)
         refused: ApiError | None = None
         machines = owned
@@ -103,6 +107,7 @@ class WorkspaceReconciler:
                 live,
                 [machine_object(live, workspace, planned, n) for n in selection.nodes],
                 owned,
+                planned.warnings,
                 note,
             )
             resource = status.resources(machines, selection, planned.nodes)
@@ -133,9 +138,14 @@ class WorkspaceReconciler:
         live: Object,
         wanted: Sequence[Mapping[str, Any]],
         owned: Sequence[Object],
+        warnings: Sequence[str],
         note: Note,
     ) -> Sequence[Object]:
-        """Apply the wanted Machines and delete the others; return the wanted."""
+        """Apply the wanted Machines and delete the others; return the wanted.
+
+        The plan's warnings are told once, with the first Machine.
+        """
+        told = bool(owned)
         surplus = {name(machine): machine for machine in owned}
         machines = []
         for machine in wanted:
@@ -145,6 +155,9 @@ class WorkspaceReconciler:
                 if applied.created:
                     node = machine["spec"]["nodeName"]
                     self._events.normal(live, "MachineCreated", f"node {node!r} chosen")
+                    for warning in () if told else warnings:
+                        self._events.warning(live, "PlanWarning", warning)
+                    told = True
                 machines.append(applied.obj)
                 continue
             # One that someone deleted comes back once it is gone.

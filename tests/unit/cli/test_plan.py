@@ -161,3 +161,19 @@ def test_a_plan_loads_neither_torch_nor_the_clusters_client() -> None:
         timeout=60,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_model_that_exceeds_the_instance_type_is_refused_with_one_that_holds_it() -> (
+    None
+):
+    done = plan(raw_workspace(inference={"preset": {"name": "falcon-40b"}}))
+    assert done.exit_code == 1
+    assert "ModelDoesNotFit" in done.stderr
+    assert "Standard_NC40ads_H100_v5" in done.stderr
+
+
+def test_a_context_that_memory_limits_is_a_warning() -> None:
+    preset = {"preset": {"name": "phi-3-mini-128k-instruct"}}
+    done = plan(raw_workspace(inference=preset))
+    assert done.exit_code == 0
+    assert "of the 131072 tokens" in done.stdout

@@ -6,13 +6,22 @@ import pytest
 
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.runtime.presets.gpu import GpuFacts
 from pykaito.runtime.presets.plan import PlanError, PlanReason, plan
+
+V100 = GpuFacts("V100", 2, 16160, bfloat16=False)
 
 
 def workspace(
-    preset: dict[str, Any], *, count: int = 1, runtime: str | None = None, **spec: Any
+    preset: dict[str, Any],
+    *,
+    count: int = 1,
+    runtime: str | None = None,
+    annotations: dict[str, str] | None = None,
+    **spec: Any,
 ) -> Workspace:
-    annotations = {"kaito.sh/runtime": runtime} if runtime else {}
+    annotations = annotations or {}
+    annotations |= {"kaito.sh/runtime": runtime} if runtime else {}
     inference = {"preset": preset} if preset else None
     return parse(
         Workspace,
@@ -93,3 +102,49 @@ def test_tuning_is_told_to_be_unsupported() -> None:
         "output": {"image": "r/out:1", "imagePushSecret": "s"},
     }
     assert reason_of(workspace({}, tuning=tuning))[0] is PlanReason.TUNING_NOT_SUPPORTED
+
+
+def test_a_large_model_on_unknown_gpus_takes_what_it_needs_of_large_ones() -> None:
+    assert plan(workspace({"name": "llama-3.3-70b-instruct"})).gpus_per_node == 2
+
+
+def test_a_model_is_served_under_the_name_that_it_was_asked_for_by() -> None:
+    asked = workspace({"name": "google/Gemma-3-4B-it"})
+    assert plan(asked).served_model_name == "gemma-3-4b-it"
+
+
+def test_gpus_without_bfloat16_get_float16() -> None:
+    spec = workspace({"name": "falcon-7b"})
+    assert plan(spec, V100).dtype == "float16"
+    assert plan(spec, GpuFacts("A10", 1, 22731)).dtype == "bfloat16"
+
+
+def test_a_model_that_transformers_does_not_serve_is_refused() -> None:
+    reason, message = reason_of(workspace({"name": "gemma-4-12b-it"}))
+    assert reason is PlanReason.RUNTIME_NOT_SUPPORTED
+    assert message.startswith("inference.preset.name: gemma-4-12b-it")
+
+
+def test_a_model_that_barely_fits_is_planned_with_a_warning() -> None:
+    tight = plan(workspace({"name": "falcon-7b"}), GpuFacts("small", 1, 14_000))
+    assert tight.context_length == 128
+    (warning,) = tight.warnings
+    assert "falcon-7b barely fits" in warning
+
+
+def test_adapters_take_room() -> None:
+    adapters = [
+        {"source": {"name": f"a{number}", "image": "r/a:1"}} for number in range(10)
+    ]
+    preset = {"name": "phi-3-mini-128k-instruct"}
+    inference = {"preset": preset, "adapters": adapters}
+    without = plan(workspace(preset), V100).context_length
+    assert plan(workspace(preset, inference=inference), V100).context_length < without
+
+
+def test_a_user_who_knows_better_gets_all_gpus_of_the_node() -> None:
+    bypass = {"kaito.sh/bypass-resource-checks": "true"}
+    spec = workspace({"name": "falcon-40b"}, annotations=bypass)
+    tried = plan(spec, V100)
+    assert tried.gpus_per_node == 2
+    assert "tried anyway" in tried.warnings[0]

@@ -26,7 +26,7 @@ def choose(
         spec,
         nodes,
         count=count,
-        resources=GPU,
+        needs=lambda _: GPU,
         assigned=assigned,
         claimed=claimed or {},
     ).nodes
@@ -107,7 +107,7 @@ def test_named_nodes_without_instance_type_are_all_there_is() -> None:
 
 
 def test_what_is_missing_is_told_with_what_would_count() -> None:
-    selection = select_nodes(workspace(), [], count=2, resources=GPU)
+    selection = select_nodes(workspace(), [], count=2, needs=lambda _: GPU)
     assert selection.missing == 2
     assert "apps=falcon-7b" in selection.wanted
     assert "Standard_NC12s_v3" in selection.wanted
@@ -122,3 +122,14 @@ def test_a_machine_is_named_by_workspace_and_node_alone() -> None:
     assert machine_name("w", "a") == machine_name("w", "a")
     assert machine_name("w", "a") != machine_name("w", "b")
     assert machine_name("w", "a") == "w-ca978112"
+
+
+def test_a_node_that_the_model_does_not_fit_comes_after_those_it_does() -> None:
+    nodes = [node("a", labels=OF_TYPE), node("b", labels=OF_TYPE)]
+    chosen = select_nodes(
+        workspace(resource={"preferredNodes": ["a"]}),
+        nodes,
+        count=2,
+        needs=lambda found: GPU if found["metadata"]["name"] == "b" else None,
+    )
+    assert chosen.nodes == ("b", "a")

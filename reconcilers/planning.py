@@ -1,0 +1,74 @@
+"""The nodes a Workspace takes and the plan for them: one place, so all agree.
+
+The plan depends on the GPUs of the nodes. Once there are Machines, these say which
+nodes that are, whoever asks; before, the nodes that would be chosen do.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+
+from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.operator.objects import Object, name
+from pykaito.reconcilers.gpu_facts import gpu_facts, offers
+from pykaito.reconcilers.workspace.nodes import (
+    NOTHING,
+    Needs,
+    Selection,
+    select_nodes,
+)
+from pykaito.runtime.presets.gpu import GpuFacts
+from pykaito.runtime.presets.plan import Plan, PlanError, plan
+
+
+def choose(
+    workspace: Workspace,
+    nodes: Sequence[Object],
+    *,
+    assigned: Collection[str] = (),
+    claimed: Mapping[str, Sequence[Mapping[str, str]]] = NOTHING,
+) -> tuple[Selection, Plan]:
+    """Return the nodes for a Workspace and what serves it there.
+
+    Args:
+        workspace: its spec.
+        nodes: all nodes of the cluster.
+        assigned: names of those that the Workspace has.
+        claimed: what other Workspaces want of a node, by its name.
+
+    Raises:
+        PlanError: nothing can serve it, and why.
+    """
+    selection = select_nodes(
+        workspace,
+        nodes,
+        count=workspace.resource.count,
+        needs=needs_of(workspace),
+        assigned=assigned,
+        claimed=claimed,
+    )
+    return selection, plan_on(workspace, selection.nodes, nodes)
+
+
+def plan_on(
+    workspace: Workspace, chosen: Collection[str], nodes: Sequence[Object]
+) -> Plan:
+    """Return what serves the Workspace on the chosen of all nodes.
+
+    Raises:
+        PlanError: nothing can, and why.
+    """
+    gpu = gpu_facts(workspace, [node for node in nodes if name(node) in chosen])
+    return plan(workspace, gpu, offers(workspace.resource.instance_type))
+
+
+def needs_of(workspace: Workspace) -> Needs:
+    """Return what a replica takes of a node, by the node's GPUs."""
+
+    @cache
+    def of(gpu: GpuFacts | None) -> Mapping[str, str] | None:
+        try:
+            return plan(workspace, gpu).node_resources
+        except PlanError:
+            return None
+
+    return lambda node: of(gpu_facts(workspace, [node]))

@@ -1,0 +1,45 @@
+"""What a plan needs to know of the GPUs it is made for."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+MIB = 2**20
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFacts:
+    """The GPUs of one node, all alike."""
+
+    #: What people call such a node or GPU, for messages.
+    name: str
+    #: GPUs of a node.
+    count: int
+    #: Memory of one GPU in MiB, as nvidia-smi reports it.
+    memory_mib: int
+    #: Whether it computes in bfloat16: compute capability 8.0 and later.
+    bfloat16: bool = True
+
+    @property
+    def memory(self) -> int:
+        """Memory of one GPU in bytes."""
+        return self.memory_mib * MIB
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.memory / GIB:.1f} GiB ({self.name})"
+
+
+def weakest(facts: Collection[GpuFacts]) -> GpuFacts | None:
+    """Return what every one of several nodes has; None for no nodes.
+
+    Replicas are alike, so that they are sized for the least of their nodes.
+    """
+    if not facts:
+        return None
+    least = min(facts, key=lambda gpu: (gpu.memory_mib, gpu.count, gpu.name))
+    return GpuFacts(
+        name=least.name,
+        count=min(gpu.count for gpu in facts),
+        memory_mib=least.memory_mib,
+        bfloat16=all(gpu.bfloat16 for gpu in facts),
+    )

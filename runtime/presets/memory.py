@@ -1,0 +1,126 @@
+"""What a model takes of each GPU's memory; docs/estimator.md has the sources.
+
+All figures are bytes, all functions pure and exact in whole numbers, so that a
+plan that is said to fit does so by the same arithmetic whoever repeats it.
+"""
+
+import bisect
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from pykaito.runtime.presets.catalogue import Attention, Preset
+from pykaito.runtime.presets.gpu import GIB, GpuFacts
+
+KvDtype = Literal["auto", "fp8"]
+
+#: Share of a GPU's memory that a model server plans with; the rest is for the
+#: CUDA context, the driver and fragmentation.
+UTILIZATION_PERCENT = 92
+#: Workspaces of kernels and libraries on each GPU.
+WORKSPACE = GIB // 2
+#: Activations of a prefill, as a share of the weights on the GPU.
+ACTIVATION_PERCENT = 2
+#: One LoRA adapter, as a share of the weights at 16 bits: about rank 32.
+ADAPTER_PERCENT = 1
+#: The cache is handed out in blocks of so many tokens.
+BLOCK_TOKENS = 16
+
+_BITS = {"": 16, "fp8": 8, "awq": 4, "gptq": 4, "int4": 4, "mxfp4": 4, "nvfp4": 4}
+
+
+class Split(Enum):
+    """How GPUs of one node share a model."""
+
+    #: Every GPU has a part of every layer (vLLM).
+    TENSOR = "tensor"
+    #: Every GPU has some of the layers (transformers' device map).
+    LAYERS = "layers"
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How many GPUs share a replica; several nodes split it by layers."""
+
+    gpus: int
+    nodes: int
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What has to fit: weights and adapters, and a cache that grows."""
+
+    #: Weights with adapters.
+    weights: int
+    attention: Attention
+    kv_dtype: KvDtype
+    context_length: int
+
+
+def model_of(preset: Preset, *, kv_dtype: KvDtype, adapters: int) -> Model:
+    """Return what a preset with so many LoRA adapters puts on GPUs."""
+    weights = round(preset.weights_gib * GIB)
+    full_precision = weights * 16 // _BITS[preset.quantization]
+    return Model(
+        weights=weights + adapters * full_precision * ADAPTER_PERCENT // 100,
+        attention=preset.attention,
+        kv_dtype=kv_dtype,
+        context_length=preset.context_length,
+    )
+
+
+def usable(gpu: GpuFacts) -> int:
+    """Return what a model server may plan with, of one GPU."""
+    return gpu.memory * UTILIZATION_PERCENT // 100
+
+
+def weights_on_gpu(model: Model, sharing: Sharing) -> int:
+    """Return what the weights take of each GPU."""
+    return _ceil(model.weights, sharing.gpus * sharing.nodes)
+
+
+def reserve_on_gpu(model: Model, sharing: Sharing) -> int:
+    """Return what activations and workspaces take of each GPU."""
+    activations = weights_on_gpu(model, sharing) * ACTIVATION_PERCENT // 100
+    return WORKSPACE + activations
+
+
+def cache_on_gpu(model: Model, sharing: Sharing, tokens: int) -> int:
+    """Return what a sequence of so many tokens takes of each GPU.
+
+    Tensor parallelism divides a cache by its heads: more GPUs than heads keep
+    copies, and a latent (mla) is copied to each.
+    """
+    ways = sharing.gpus
+    if sharing.split is Split.TENSOR:
+        ways = min(sharing.gpus, model.attention.kv_heads)
+    return _ceil(cache(model.attention, tokens, model.kv_dtype), ways * sharing.nodes)
+
+
+def cache(attention: Attention, tokens: int, kv_dtype: KvDtype) -> int:
+    """Return the size of a sequence's cache on all GPUs together."""
+    size = attention.bytes_per_token * tokens
+    if attention.layers:
+        sliding = attention.sliding_layers * min(tokens, attention.window)
+        layer_tokens = attention.full_layers * tokens + sliding
+        size = _ceil(attention.bytes_per_token * layer_tokens, attention.layers)
+    return size if kv_dtype == "auto" else _ceil(size, 2)
+
+
+def tokens_that_fit(model: Model, sharing: Sharing, room: int) -> int:
+    """Return the longest sequence whose cache takes at most ``room`` of a GPU."""
+    if room < 0:
+        return 0
+    limit = model.context_length
+    tokens = (
+        bisect.bisect_right(
+            range(limit + 1), room, key=lambda n: cache_on_gpu(model, sharing, n)
+        )
+        - 1
+    )
+    return tokens if tokens == limit else tokens - tokens % BLOCK_TOKENS
+
+
+def _ceil(amount: int, ways: int) -> int:
+    return -(-amount // ways)

@@ -1,0 +1,94 @@
+"""The nodes and the plan of a Workspace, decided together."""
+
+from typing import Any
+
+import pytest
+
+from pykaito.reconcilers.inference import manifests
+from pykaito.reconcilers.planning import choose
+from pykaito.runtime.presets.plan import Plan, PlanError, PlanReason
+from tests.unit.reconcilers.workspaces import node, workspace
+
+LABELS = {"apps": "falcon-7b", "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
+
+
+def gpu_node(name: str, *, count: int = 1, mib: int = 16160, **labels: str) -> Any:
+    gpus = {"nvidia.com/gpu.count": str(count), "nvidia.com/gpu.memory": str(mib)}
+    return node(name, labels=LABELS | gpus | labels, gpus=count)
+
+
+def planned(*nodes: Any, preset: str = "falcon-7b", **resource: Any) -> Plan:
+    spec = workspace(resource=resource, inference={"preset": {"name": preset}})
+    return choose(spec, nodes)[1]
+
+
+def test_the_demo_gets_one_gpu_and_the_command_of_its_preset() -> None:
+    demo = gpu_node(
+        "a",
+        count=8,
+        mib=81920,
+        **{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"},
+    )
+    plan = planned(
+        demo,
+        preset="phi-3.5-mini-instruct",
+        instanceType="Standard_NC24ads_A100_v4",
+        preferredNodes=["a"],
+    )
+    assert plan.node_resources == {"nvidia.com/gpu": "1"}
+    assert "--torch_dtype auto " in manifests.command(plan)
+    assert "--max_model_len" not in manifests.command(plan)
+    assert plan.warnings == ()
+
+
+def test_falcon_7b_on_a_v100_is_loaded_in_float16() -> None:
+    plan = planned(instanceType="Standard_NC6s_v3")
+    assert plan.gpus_per_node == 1
+    assert "--torch_dtype float16 " in manifests.command(plan)
+
+
+def test_a_context_that_memory_limits_is_told_to_the_server_and_the_user() -> None:
+    plan = planned(preset="phi-3-mini-128k-instruct", instanceType="Standard_NC6s_v3")
+    assert plan.context_length < plan.preset.context_length
+    assert f"--max_model_len {plan.context_length}" in manifests.command(plan)
+    (warning,) = plan.warnings
+    assert f"{plan.context_length} of the 131072 tokens" in warning
+
+
+def test_a_node_that_the_model_fits_is_taken_before_one_it_does_not() -> None:
+    small, large = gpu_node("a"), gpu_node("z", count=2, mib=81920)
+    spec = workspace(inference={"preset": {"name": "falcon-40b"}})
+    selection, plan = choose(spec, [small, large])
+    assert selection.nodes == ("z",)
+    assert plan.gpus_per_node == 2
+
+
+def test_replicas_are_sized_for_the_weakest_of_their_nodes() -> None:
+    nodes = gpu_node("a", count=8, mib=81920), gpu_node("b", count=8, mib=40536)
+    assert planned(*nodes, preset="falcon-40b", count=2).gpus_per_node == 4
+
+
+def test_a_node_that_tells_nothing_gets_the_catalogues_number() -> None:
+    plan = planned(node("a", labels={"apps": "falcon-7b"}), instanceType=None)
+    assert plan.gpus_per_node == 1
+    assert plan.dtype == "bfloat16"
+
+
+def test_an_unknown_instance_type_is_no_error() -> None:
+    assert planned(instanceType="Standard_NC1_Imagined").gpus_per_node == 1
+
+
+def test_what_cannot_fit_is_refused_with_need_found_and_remedy() -> None:
+    with pytest.raises(PlanError) as caught:
+        planned(preset="falcon-40b", instanceType="Standard_NC6s_v3")
+    assert caught.value.reason is PlanReason.MODEL_DOES_NOT_FIT
+    message = str(caught.value)
+    assert message.startswith("inference.preset.name:")
+    assert "77.9 GiB" in message
+    assert "1 x 15.8 GiB (Standard_NC6s_v3)" in message
+    assert "Standard_NC40ads_H100_v5" in message
+
+
+def test_what_no_node_holds_says_so() -> None:
+    with pytest.raises(PlanError, match="no instance type known holds it"):
+        planned(preset="deepseek-v3-0324", instanceType="Standard_NC4_A2")
