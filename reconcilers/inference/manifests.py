@@ -36,10 +36,11 @@ DRAIN_SECONDS = 60
 PROBE_PERIOD_SECONDS = 5
 
 #: Runs inside the container before it gets SIGTERM: the server is a child of
-#: `accelerate launch`, which passes no signal on, so it is told by its own pid.
+#: `accelerate launch`, which passes no signal on, so it is told by its own pid. A
+#: server that has not started yet has none, and is waited for.
 DRAIN_SCRIPT = (
-    "pid=$(cat /tmp/inference_api.pid) && kill -TERM $pid && "
-    "while kill -0 $pid 2>/dev/null; do sleep 0.2; done"
+    "until pid=$(cat /tmp/inference_api.pid) && kill -TERM $pid; do sleep 0.2; done "
+    "2>/dev/null; while kill -0 $pid 2>/dev/null; do sleep 0.2; done"
 )
 
 
