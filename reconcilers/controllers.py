@@ -26,6 +26,7 @@ from pykaito.operator.reconcile import Request
 from pykaito.provisioners.protocol import Context
 from pykaito.provisioners.registry import load_provisioners
 from pykaito.reconcilers.inference.reconciler import InferenceReconciler, Informers
+from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.machine import MachineReconciler
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from pykaito.reconcilers.workspace.reconciler import WorkspaceReconciler
@@ -54,6 +55,7 @@ def controllers(
     deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
     services = cache.informer(SERVICES, label_selector=labels.WORKSPACE)
     pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
+    lookups = Lookups()
     provisioners = load_provisioners(Context(client, cache, machines))
 
     def workspaces_that_may_use(node: Object) -> Iterable[Key]:
@@ -66,7 +68,7 @@ def controllers(
     return (
         Controller(
             WorkspaceReconciler(
-                client, workspaces, machines, nodes, events, clock, written
+                client, workspaces, machines, nodes, events, clock, written, lookups
             ),
             for_=workspaces,
             owns=[machines],
@@ -88,6 +90,7 @@ def controllers(
                 events,
                 clock,
                 written,
+                lookups,
                 transformers_image=settings.transformers_image,
             ),
             for_=workspaces,

@@ -17,7 +17,7 @@ from pykaito.reconcilers.workspace.nodes import (
     select_nodes,
 )
 from pykaito.runtime.presets.gpu import GpuFacts
-from pykaito.runtime.presets.plan import Plan, PlanError, plan
+from pykaito.runtime.presets.plan import NOTHING_KNOWN, Known, Plan, PlanError, plan
 
 
 def choose(
@@ -26,6 +26,7 @@ def choose(
     *,
     assigned: Collection[str] = (),
     claimed: Mapping[str, Sequence[Mapping[str, str]]] = NOTHING,
+    known: Known = NOTHING_KNOWN,
 ) -> tuple[Selection, Plan]:
     """Return the nodes for a Workspace and what serves it there.
 
@@ -34,6 +35,7 @@ def choose(
         nodes: all nodes of the cluster.
         assigned: names of those that the Workspace has.
         claimed: what other Workspaces want of a node, by its name.
+        known: what was looked up beside the spec.
 
     Raises:
         PlanError: nothing can serve it, and why.
@@ -42,15 +44,18 @@ def choose(
         workspace,
         nodes,
         count=workspace.resource.count,
-        needs=needs_of(workspace),
+        needs=needs_of(workspace, known),
         assigned=assigned,
         claimed=claimed,
     )
-    return selection, plan_on(workspace, selection.nodes, nodes)
+    return selection, plan_on(workspace, selection.nodes, nodes, known)
 
 
 def plan_on(
-    workspace: Workspace, chosen: Collection[str], nodes: Sequence[Object]
+    workspace: Workspace,
+    chosen: Collection[str],
+    nodes: Sequence[Object],
+    known: Known = NOTHING_KNOWN,
 ) -> Plan:
     """Return what serves the Workspace on the chosen of all nodes.
 
@@ -58,16 +63,16 @@ def plan_on(
         PlanError: nothing can, and why.
     """
     gpu = gpu_facts(workspace, [node for node in nodes if name(node) in chosen])
-    return plan(workspace, gpu, offers(workspace.resource.instance_type))
+    return plan(workspace, gpu, offers(workspace.resource.instance_type), known)
 
 
-def needs_of(workspace: Workspace) -> Needs:
+def needs_of(workspace: Workspace, known: Known) -> Needs:
     """Return what a replica takes of a node, by the node's GPUs."""
 
     @cache
     def of(gpu: GpuFacts | None) -> Mapping[str, str] | None:
         try:
-            return plan(workspace, gpu).node_resources
+            return plan(workspace, gpu, known=known).node_resources
         except PlanError:
             return None
 

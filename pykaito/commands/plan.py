@@ -52,12 +52,15 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
 
 def describe(workspace: Workspace, planned: Plan, image: str) -> str:
     """Return a plan in words for people."""
-    preset, resource = planned.preset, workspace.resource
+    resource, server = workspace.resource, planned.server
+    if server is None:
+        raise NotImplementedError
+    preset = server.preset
     selector = resource.label_selector.as_labels()
     lines = {
         "model": f"{preset.name} ({preset.licence}), "
-        f"{tokens(planned.context_length)} tokens of context",
-        "served as": f"{planned.served_model_name} at "
+        f"{tokens(server.context_length)} tokens of context",
+        "served as": f"{server.served_model_name} at "
         f"http://{workspace.metadata.name}.{workspace.metadata.namespace}.svc",
         "nodes": f"{planned.nodes}, one replica on each",
         "of type": resource.instance_type or "any",
@@ -65,10 +68,10 @@ def describe(workspace: Workspace, planned: Plan, image: str) -> str:
         "preferred": ", ".join(resource.preferred_nodes) or "none",
         "GPUs": f"{planned.gpus_per_node} per node for {preset.weights_gib}Gi of "
         f"weights; {preset.disk_gib}Gi of disk",
-        "runtime": planned.runtime,
+        "runtime": server.runtime,
         "image": image,
-        "weights": f"copied from the image {planned.weights_image}"
-        if planned.weights_image
+        "weights": f"copied from the image {server.weights_image}"
+        if server.weights_image
         else f"downloaded from the hub, {preset.hub}",
     }
     if planned.warnings:

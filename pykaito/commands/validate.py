@@ -50,8 +50,8 @@ def judge(document: Document) -> Verdict:
     return Verdict(
         ok=True,
         line=f"{document.source}: ok: Workspace {workspace.metadata.name}, "
-        f"{planned.preset.name}, nodes: {planned.nodes}, GPUs on each: "
-        f"{planned.gpus_per_node}",
+        f"{planned.server.preset.name if planned.server else 'own template'}, "
+        f"nodes: {planned.nodes}, GPUs on each: {planned.gpus_per_node}",
     )
 
 

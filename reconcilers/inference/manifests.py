@@ -6,7 +6,7 @@ from typing import Any
 from pykaito.api import labels
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, controller_reference
-from pykaito.runtime.presets.plan import GPU_RESOURCE, Plan
+from pykaito.runtime.presets.plan import GPU_RESOURCE, ModelServer, Plan
 
 #: Where the model server listens, and where Services send 80 to.
 SERVER_PORT = 5000
@@ -75,6 +75,9 @@ def deployment(
     With fewer nodes than planned there are fewer replicas, since another one
     would find no GPUs.
     """
+    server = plan.server
+    if server is None:
+        raise NotImplementedError
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -88,10 +91,10 @@ def deployment(
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
             },
-            "progressDeadlineSeconds": plan.preset.readiness_minutes * 60 + 600,
+            "progressDeadlineSeconds": loading_seconds(server) + 600,
             "template": {
                 "metadata": {"labels": selector(workspace)},
-                "spec": _pod_spec(workspace, plan, nodes, runtime_image),
+                "spec": _pod_spec(workspace, plan, server, nodes, runtime_image),
             },
         },
     }
@@ -102,28 +105,36 @@ def selector(workspace: Workspace) -> dict[str, str]:
     return {labels.WORKSPACE: workspace.metadata.name}
 
 
-def command(plan: Plan) -> str:
+def loading_seconds(server: ModelServer) -> int:
+    """Return how long a model may take until it is loaded."""
+    return server.preset.readiness_minutes * 60
+
+
+def command(server: ModelServer) -> str:
     """Return the shell command that users may edit in the workload."""
-    source = "" if plan.weights_image else " --allow_remote_files"
-    model = WEIGHTS if plan.weights_image else plan.preset.hub
-    limited = plan.context_length < plan.preset.context_length
-    limit = f" --max_model_len {plan.context_length}" if limited else ""
+    source = "" if server.weights_image else " --allow_remote_files"
+    model = WEIGHTS if server.weights_image else server.preset.hub
+    limited = server.context_length < server.preset.context_length
+    limit = f" --max_model_len {server.context_length}" if limited else ""
     return (
         "accelerate launch --num_processes 1 --num_machines 1 --machine_rank 0 "
         "--gpu_ids all inference_api.py --pipeline text-generation "
-        f"--torch_dtype {plan.dtype} "
+        f"--torch_dtype {server.dtype} "
         f"--pretrained_model_name_or_path {model}{source} "
-        f"--served_model_name {plan.served_model_name}{limit}"
+        f"--served_model_name {server.served_model_name}{limit}"
     )
 
 
 def _pod_spec(
-    workspace: Workspace, plan: Plan, nodes: Sequence[str], runtime_image: str
+    workspace: Workspace,
+    plan: Plan,
+    server: ModelServer,
+    nodes: Sequence[str],
+    runtime_image: str,
 ) -> dict[str, Any]:
-    gpus = {GPU_RESOURCE: str(plan.gpus_per_node)}
+    resources = dict(plan.node_resources)
     health = {"httpGet": {"path": "/health", "port": "http"}}
     probe = {**health, "periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": 5}
-    loading_seconds = plan.preset.readiness_minutes * 60
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -140,27 +151,27 @@ def _pod_spec(
             {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
             {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
         ],
-        "initContainers": copy_weights(plan, runtime_image),
+        "initContainers": copy_weights(server, runtime_image),
         "containers": [
             {
                 "name": workspace.metadata.name,
                 "image": runtime_image,
                 "workingDir": "/workspace/tfs",
-                "command": ["/bin/sh", "-c", command(plan)],
+                "command": ["/bin/sh", "-c", command(server)],
                 "env": [
                     {"name": "HF_HOME", "value": f"{TMP}/huggingface"},
                     {"name": "HF_HUB_DISABLE_TELEMETRY", "value": "1"},
                     *(
                         [{"name": "HF_HUB_OFFLINE", "value": "1"}]
-                        if plan.weights_image
+                        if server.weights_image
                         else []
                     ),
                 ],
                 "ports": [{"name": "http", "containerPort": SERVER_PORT}],
-                "resources": {"requests": gpus, "limits": gpus},
+                "resources": {"requests": resources, "limits": resources},
                 "startupProbe": {
                     **probe,
-                    "failureThreshold": loading_seconds // PROBE_PERIOD_SECONDS,
+                    "failureThreshold": loading_seconds(server) // PROBE_PERIOD_SECONDS,
                 },
                 "readinessProbe": probe,
                 "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
@@ -181,7 +192,7 @@ def _pod_spec(
             {"name": "dshm", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    if plan.weights_image:
+    if server.weights_image:
         spec["volumes"].append({"name": "tools", "emptyDir": {}})
     if plan.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in plan.image_pull_secrets]
@@ -195,14 +206,14 @@ CONFINED: Mapping[str, Any] = {
 }
 
 
-def copy_weights(plan: Plan, runtime_image: str) -> list[dict[str, Any]]:
+def copy_weights(server: ModelServer, runtime_image: str) -> list[dict[str, Any]]:
     """Return the init containers that bring the weights of a private image.
 
     The second runs the weights' own image, so that the kubelet pulls and caches
     it with the pod's pull secrets. Such an image may be FROM scratch and hold no
     command at all: the first puts a static shell where the second finds it.
     """
-    if not plan.weights_image:
+    if not server.weights_image:
         return []
     tools = {"name": "tools", "mountPath": TOOLS}
     target = "/mnt/weights"
@@ -223,7 +234,7 @@ def copy_weights(plan: Plan, runtime_image: str) -> list[dict[str, Any]]:
         },
         {
             "name": "weights",
-            "image": plan.weights_image,
+            "image": server.weights_image,
             "command": [f"{TOOLS}/busybox", "sh", "-c", script],
             "securityContext": CONFINED,
             "volumeMounts": [tools, {"name": "weights", "mountPath": target}],

@@ -20,12 +20,13 @@ from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import diagnose
+from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.planning import choose, plan_on
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace.status import is_ready
 from pykaito.reconcilers.writes import Note
-from pykaito.runtime.presets.plan import Plan, PlanError
+from pykaito.runtime.presets.plan import Known, Plan, PlanError
 
 FIELD_MANAGER = "pykaito-inference"
 
@@ -60,6 +61,7 @@ class InferenceReconciler:
         events: EventRecorder,
         clock: Clock,
         written: WrittenVersions[Request],
+        lookups: Lookups,
         *,
         transformers_image: str,
     ) -> None:
@@ -68,6 +70,7 @@ class InferenceReconciler:
         self._events = events
         self._clock = clock
         self._written = written
+        self._lookups = lookups
         self._image = transformers_image
         self._services = Applier(client, FIELD_MANAGER, informers.services)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
@@ -88,7 +91,8 @@ class InferenceReconciler:
         if workspace.inference is None:
             return
         try:
-            planned = self._plan(live, workspace)
+            known = await self._lookups.known(workspace)
+            planned = self._plan(live, workspace, known)
         except PlanError as error:
             await self._write(live, _failed(str(error), error.reason), note)
             return
@@ -109,11 +113,11 @@ class InferenceReconciler:
             raise
         await self._write(live, condition, note)
 
-    def _plan(self, live: Object, workspace: Workspace) -> Plan:
+    def _plan(self, live: Object, workspace: Workspace, known: Known) -> Plan:
         nodes = self._informers.nodes.store.list()
         if taken := self._nodes(live, lambda _: True):
-            return plan_on(workspace, taken, nodes)
-        return choose(workspace, nodes)[1]
+            return plan_on(workspace, taken, nodes, known)
+        return choose(workspace, nodes, known=known)[1]
 
     def _nodes(self, live: Object, counts: Callable[[Object], bool]) -> list[str]:
         machines = self._informers.machines.store.by_index(

@@ -22,6 +22,7 @@ from pykaito.provisioners import preferred_nodes
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
+from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.planning import choose
 from pykaito.reconcilers.resources import MACHINES
@@ -51,6 +52,7 @@ class WorkspaceReconciler:
         events: EventRecorder,
         clock: Clock,
         written: WrittenVersions[Request],
+        lookups: Lookups,
     ) -> None:
         self._client = client
         self._workspaces = workspaces
@@ -59,6 +61,7 @@ class WorkspaceReconciler:
         self._events = events
         self._clock = clock
         self._written = written
+        self._lookups = lookups
         self._applier = Applier(client, FIELD_MANAGER, machines)
         self._claims = Claims(machines)
 
@@ -83,6 +86,7 @@ class WorkspaceReconciler:
                 self._nodes.store.list(),
                 assigned={machine["spec"].get("nodeName", "") for machine in owned},
                 claimed=self._claims.of_others(key(live)),
+                known=await self._lookups.known(workspace),
             )
         except PlanError as error:
             tuning = workspace.tuning is not None

@@ -4,7 +4,7 @@ The reconcilers, the command line and the tests all call :func:`plan`, so that
 what is said before and what is done after cannot differ.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -18,6 +18,7 @@ from pykaito.runtime.presets.catalogue import (
     find_preset,
 )
 from pykaito.runtime.presets.gpu import GpuFacts
+from pykaito.runtime.presets.inference_config import NO_CONFIG, InferenceConfig
 from pykaito.runtime.presets.sizing import Size, TooLargeError, on_known, on_unknown
 
 Runtime = Literal["transformers"]
@@ -39,43 +40,75 @@ class PlanReason(StrEnum):
 
 
 class PlanError(Exception):
-    """The spec cannot be served; ``reason`` names the page that explains it."""
+    """The spec cannot be served; ``reason`` names the page that explains it.
 
-    def __init__(self, reason: PlanReason, message: str) -> None:
+    ``terminal``: only a person can mend it. What is not is tried again.
+    """
+
+    def __init__(
+        self, reason: PlanReason, message: str, *, terminal: bool = True
+    ) -> None:
         self.reason = reason
+        self.terminal = terminal
         super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Nodes, GPUs and model server of a Workspace."""
+class Known:
+    """What was looked up for a Workspace beside its spec."""
+
+    #: The model, where the catalogue does not have it.
+    preset: Preset | None = None
+    config: InferenceConfig = NO_CONFIG
+
+
+NOTHING_KNOWN = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelServer:
+    """The server of a preset, one on each node."""
 
     preset: Preset
     runtime: Runtime
-    #: Nodes, one replica of the model on each.
-    nodes: int
-    #: GPUs that a replica takes of its node.
-    gpus_per_node: int
-    #: What the model computes in on those GPUs.
+    #: What the model computes in.
     dtype: Dtype
-    #: Tokens that fit into the GPUs' memory, at most what the model was made for.
+    #: Tokens that fit into the memory, at most what the model was made for.
     context_length: int
     #: The name that clients send as ``model``.
     served_model_name: str
     #: Image whose /workspace/weights is the model; empty to load from the hub.
     weights_image: str
-    image_pull_secrets: tuple[str, ...]
+    #: Secret whose key HF_TOKEN the hub asks for; empty where it does not.
+    model_access_secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Nodes, their resources and the model server of a Workspace."""
+
+    #: Nodes, one replica on each.
+    nodes: int
+    #: What a replica takes of its node, as Kubernetes quantities.
+    node_resources: Mapping[str, str]
+    #: What serves the model; None where the user's own template does.
+    server: ModelServer | None
+    #: Secrets to pull images with, each once.
+    image_pull_secrets: tuple[str, ...] = ()
     #: What is legal and likely not meant, as sentences for people.
     warnings: tuple[str, ...] = ()
 
     @property
-    def node_resources(self) -> dict[str, str]:
-        """What each node must have allocatable, as Kubernetes quantities."""
-        return {GPU_RESOURCE: str(self.gpus_per_node)}
+    def gpus_per_node(self) -> int:
+        """GPUs that a replica takes of its node."""
+        return int(self.node_resources.get(GPU_RESOURCE, "0"))
 
 
 def plan(
-    workspace: Workspace, gpu: GpuFacts | None = None, offers: Iterable[GpuFacts] = ()
+    workspace: Workspace,
+    gpu: GpuFacts | None = None,
+    offers: Iterable[GpuFacts] = (),
+    known: Known = NOTHING_KNOWN,
 ) -> Plan:
     """Return what serves the Workspace.
 
@@ -84,6 +117,7 @@ def plan(
         gpu: the GPUs of each node it gets; None when nothing is known of them,
             which takes as many GPUs as the catalogue says.
         offers: nodes to propose when the model does not fit, smallest first.
+        known: what was looked up beside the spec.
 
     Raises:
         PlanError: nothing can, and why.
@@ -100,20 +134,23 @@ def plan(
             "inference.preset.name",
         )
     spec = workspace.inference.preset
-    preset = resolve(spec)
+    preset = resolve(spec, known)
     options = spec.preset_options or api.PresetOptions()
     runtime = select_runtime(workspace)
     check_runtime(preset)
     size = select_size(workspace, preset, gpu, offers)
     return Plan(
-        preset=preset,
-        runtime=runtime,
         nodes=workspace.resource.count,
-        gpus_per_node=size.gpus,
-        dtype=preset.dtype if gpu is None or gpu.bfloat16 else "float16",
-        context_length=size.context_length,
-        served_model_name=spec.name.rpartition("/")[2].lower(),
-        weights_image=options.image or "",
+        node_resources={GPU_RESOURCE: str(size.gpus)},
+        server=ModelServer(
+            preset=preset,
+            runtime=runtime,
+            dtype=preset.dtype if gpu is None or gpu.bfloat16 else "float16",
+            context_length=size.context_length,
+            served_model_name=spec.name.rpartition("/")[2].lower(),
+            weights_image=options.image or "",
+            model_access_secret=options.model_access_secret or "",
+        ),
         image_pull_secrets=options.image_pull_secrets,
         warnings=size.warnings,
     )
@@ -161,14 +198,14 @@ def check_runtime(preset: Preset) -> None:
         )
 
 
-def resolve(spec: api.Preset) -> Preset:
+def resolve(spec: api.Preset, known: Known = NOTHING_KNOWN) -> Preset:
     """Look the preset up and check that its weights can be had.
 
     Raises:
         PlanError: the name is unknown, or its weights need an image.
     """
     try:
-        preset = find_preset(spec.name)
+        preset = known.preset or find_preset(spec.name)
     except UnknownPresetError as error:
         raise PlanError(
             PlanReason.PRESET_NOT_FOUND, f"inference.preset.name: {error}"

@@ -66,7 +66,7 @@ def test_a_private_preset_brings_its_image() -> None:
         "presetOptions": {"image": "r/llama:1", "imagePullSecrets": ["s"]},
     }
     planned = plan(workspace(preset))
-    assert planned.weights_image == "r/llama:1"
+    assert planned.server.weights_image == "r/llama:1"
     assert planned.image_pull_secrets == ("s",)
 
 
@@ -110,13 +110,13 @@ def test_a_large_model_on_unknown_gpus_takes_what_it_needs_of_large_ones() -> No
 
 def test_a_model_is_served_under_the_name_that_it_was_asked_for_by() -> None:
     asked = workspace({"name": "google/Gemma-3-4B-it"})
-    assert plan(asked).served_model_name == "gemma-3-4b-it"
+    assert plan(asked).server.served_model_name == "gemma-3-4b-it"
 
 
 def test_gpus_without_bfloat16_get_float16() -> None:
     spec = workspace({"name": "falcon-7b"})
-    assert plan(spec, V100).dtype == "float16"
-    assert plan(spec, GpuFacts("A10", 1, 22731)).dtype == "bfloat16"
+    assert plan(spec, V100).server.dtype == "float16"
+    assert plan(spec, GpuFacts("A10", 1, 22731)).server.dtype == "bfloat16"
 
 
 def test_a_model_that_transformers_does_not_serve_is_refused() -> None:
@@ -127,7 +127,7 @@ def test_a_model_that_transformers_does_not_serve_is_refused() -> None:
 
 def test_a_model_that_barely_fits_is_planned_with_a_warning() -> None:
     tight = plan(workspace({"name": "falcon-7b"}), GpuFacts("small", 1, 14_000))
-    assert tight.context_length == 128
+    assert tight.server.context_length == 128
     (warning,) = tight.warnings
     assert "falcon-7b barely fits" in warning
 
@@ -138,8 +138,11 @@ def test_adapters_take_room() -> None:
     ]
     preset = {"name": "phi-3-mini-128k-instruct"}
     inference = {"preset": preset, "adapters": adapters}
-    without = plan(workspace(preset), V100).context_length
-    assert plan(workspace(preset, inference=inference), V100).context_length < without
+    without = plan(workspace(preset), V100).server.context_length
+    assert (
+        plan(workspace(preset, inference=inference), V100).server.context_length
+        < without
+    )
 
 
 def test_a_user_who_knows_better_gets_all_gpus_of_the_node() -> None:

@@ -36,23 +36,25 @@ def test_the_demo_gets_one_gpu_and_the_command_of_its_preset() -> None:
         preferredNodes=["a"],
     )
     assert plan.node_resources == {"nvidia.com/gpu": "1"}
-    assert "--torch_dtype auto " in manifests.command(plan)
-    assert "--max_model_len" not in manifests.command(plan)
+    assert "--torch_dtype auto " in manifests.command(plan.server)
+    assert "--max_model_len" not in manifests.command(plan.server)
     assert plan.warnings == ()
 
 
 def test_falcon_7b_on_a_v100_is_loaded_in_float16() -> None:
     plan = planned(instanceType="Standard_NC6s_v3")
     assert plan.gpus_per_node == 1
-    assert "--torch_dtype float16 " in manifests.command(plan)
+    assert "--torch_dtype float16 " in manifests.command(plan.server)
 
 
 def test_a_context_that_memory_limits_is_told_to_the_server_and_the_user() -> None:
     plan = planned(preset="phi-3-mini-128k-instruct", instanceType="Standard_NC6s_v3")
-    assert plan.context_length < plan.preset.context_length
-    assert f"--max_model_len {plan.context_length}" in manifests.command(plan)
+    assert plan.server.context_length < plan.server.preset.context_length
+    assert f"--max_model_len {plan.server.context_length}" in manifests.command(
+        plan.server
+    )
     (warning,) = plan.warnings
-    assert f"{plan.context_length} of the 131072 tokens" in warning
+    assert f"{plan.server.context_length} of the 131072 tokens" in warning
 
 
 def test_a_node_that_the_model_fits_is_taken_before_one_it_does_not() -> None:
@@ -71,7 +73,7 @@ def test_replicas_are_sized_for_the_weakest_of_their_nodes() -> None:
 def test_a_node_that_tells_nothing_gets_the_catalogues_number() -> None:
     plan = planned(node("a", labels={"apps": "falcon-7b"}), instanceType=None)
     assert plan.gpus_per_node == 1
-    assert plan.dtype == "bfloat16"
+    assert plan.server.dtype == "bfloat16"
 
 
 def test_an_unknown_instance_type_is_no_error() -> None:
