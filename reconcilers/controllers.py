@@ -47,6 +47,7 @@ def controllers(
     clock: Clock,
     written: WrittenVersions[Request],
     settings: Settings,
+    lookups: Lookups,
 ) -> Sequence[Controller]:
     """Build every controller on one cache."""
     workspaces = cache.informer(WORKSPACES)
@@ -55,7 +56,6 @@ def controllers(
     deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
     services = cache.informer(SERVICES, label_selector=labels.WORKSPACE)
     pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
-    lookups = Lookups()
     provisioners = load_provisioners(Context(client, cache, machines))
 
     def workspaces_that_may_use(node: Object) -> Iterable[Key]:

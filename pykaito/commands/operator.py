@@ -18,6 +18,7 @@ from pykaito.operator.leader import LeaderElection, default_identity
 from pykaito.operator.manager import Manager
 from pykaito.operator.reconcile import Request
 from pykaito.reconcilers.controllers import Settings, controllers
+from pykaito.reconcilers.lookups import Lookups, NoConfigs, NoHub
 from pykaito.reconcilers.metrics import WorkspaceCount
 from pykaito.reconcilers.resources import WORKSPACES
 
@@ -81,7 +82,10 @@ async def run(
         manager.add_service(events, elected=True)
         workspaces = cache.informer(WORKSPACES)
         REGISTRY.register(WorkspaceCount(workspaces.store.list))
-        for controller in controllers(client, cache, events, clock, written, settings):
+        lookups = Lookups(NoConfigs(), NoHub())
+        for controller in controllers(
+            client, cache, events, clock, written, settings, lookups
+        ):
             manager.add(controller)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

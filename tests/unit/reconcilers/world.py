@@ -13,6 +13,7 @@ from pykaito.operator.manager import Manager
 from pykaito.operator.objects import DEPLOYMENTS, EVENTS, NODES, PODS, SERVICES
 from pykaito.operator.reconcile import Request
 from pykaito.reconcilers.controllers import Settings, controllers
+from pykaito.reconcilers.lookups import Lookups, NoConfigs, NoHub
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.cluster_api import ClusterApi
@@ -46,8 +47,9 @@ class World:
         )  # fmt: skip
         manager.add_service(events, elected=True)
         settings = Settings(transformers_image="reg/transformers:1")
+        lookups = Lookups(NoConfigs(), NoHub())
         for controller in controllers(
-            self.api, cache, events, clock, written, settings
+            self.api, cache, events, clock, written, settings, lookups
         ):  # fmt: skip
             manager.add(controller)
         stop = asyncio.Event()
