@@ -12,7 +12,7 @@ from hack.cluster.api import Api
 from hack.cluster.pki import Authority
 from hack.cluster.process import Process
 from hack.cluster.progress import step
-from hack.cluster.registry import ADDRESSES
+from hack.cluster.registry import ADDRESSES, OPEN
 from hack.cluster.sandbox import Sandbox
 from hack.cluster.state import State
 from hack.cluster.topology import POD_RANGE, Node
@@ -65,6 +65,10 @@ class NodeMachine:
         for address in ADDRESSES:
             hosts = node_config.registry_host(address)
             self._write(f"registries/{address}/hosts.toml", hosts)
+        # Public images are looked for where stand-ins for them are pushed, and
+        # nowhere else: nothing routes to the outside.
+        hosts = node_config.registry_host(OPEN)
+        self._write("registries/docker.io/hosts.toml", hosts)
         self._write("cni/10-pykaito.conflist", json.dumps(node_config.cni(self.node)))
         config = self._write(
             "containerd.toml",

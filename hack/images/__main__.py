@@ -5,13 +5,14 @@ import sys
 
 from hack.cluster.commands import ClusterError
 from hack.images.build import build
-from hack.images.catalogue import ALL
+from hack.images.catalogue import ALL, STAND_INS
 from hack.images.delivery import deliver
 from hack.images.store import Store
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
+    known = ALL | STAND_INS
     parser = argparse.ArgumentParser(prog="python -m hack.images", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
@@ -25,21 +26,21 @@ def main() -> int:
             nargs="*",
             default=[],
             metavar="NAME",
-            help=f"one of {', '.join(ALL)}; all by default",
+            help=f"one of {', '.join(known)}; all by default",
         )
     commands.add_parser("clean", help="delete every image built here")
     arguments = parser.parse_args()
-    if unknown := set(getattr(arguments, "names", ())) - ALL.keys():
+    if unknown := set(getattr(arguments, "names", ())) - known.keys():
         parser.error(
-            f"no image {', '.join(sorted(unknown))}: there is {', '.join(ALL)}"
+            f"no image {', '.join(sorted(unknown))}: there is {', '.join(known)}"
         )
     try:
         if arguments.command == "clean":
             Store().delete()
             return 0
         make = deliver if arguments.command == "push" else build
-        for name in arguments.names or ALL:
-            make(ALL[name])
+        for name in arguments.names or known:
+            make(known[name])
     except (ClusterError, FileNotFoundError) as error:
         print(f"hack.images: {error}", file=sys.stderr)
         return 1

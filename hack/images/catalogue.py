@@ -17,10 +17,13 @@ class Image:
     Attributes:
         name: Its folder under hack/images, and the last part of its name.
         arguments: Values of its Containerfile's ARG lines.
+        stands_for: The public image, by its name, whose place it takes on a
+            cluster that reaches no public registry; empty for one of our own.
     """
 
     name: str
     arguments: dict[str, str] = field(default_factory=dict)
+    stands_for: str = ""
 
     @property
     def containerfile(self) -> Path:
@@ -67,5 +70,9 @@ def has_gpu() -> bool:
 OPERATOR = Image("operator")
 TRANSFORMERS = Image("transformers", {"TORCH": "cuda" if has_gpu() else "cpu"})
 
-#: Every image that the cluster needs, by name.
+CURL = Image("curl", stands_for="curlimages/curl:latest")
+
+#: Every image that the operator needs, by name.
 ALL = {image.name: image for image in (OPERATOR, TRANSFORMERS)}
+#: What takes the place of the world outside, for the documents' commands.
+STAND_INS = {image.name: image for image in (CURL,)}

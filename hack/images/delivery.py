@@ -16,7 +16,7 @@ from hack.images import content
 from hack.images.build import build
 from hack.images.catalogue import Image
 from hack.images.packing import CONTAINERFILE, pack_weights
-from hack.images.registry import Registry, local, protected, push
+from hack.images.registry import Registry, alias, local, protected, push
 
 _BUILD_TIMEOUT = 3600.0
 _LOAD_TIMEOUT = 600.0
@@ -38,9 +38,16 @@ class Delivered:
 def deliver(image: Image) -> str:
     """Build an image of the repository, bring it to the nodes, return its reference.
 
+    One that stands in for a public image is brought to the local cluster alone,
+    under the public name: the others pull the public one.
+
     Raises:
         ClusterError: No cluster is up, or a build or copy failed.
     """
+    if image.stands_for:
+        if _environment().get("provider") == "local":
+            alias(push(build(image), local()), image.stands_for, local())
+        return image.stands_for
     if cluster := _kind_cluster():
         return _load(
             f"pykaito/{image.name}:{image.tag}",

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack import paths
-from hack.cluster.commands import ClusterError, succeeds
+from hack.cluster.commands import ClusterError, run, succeeds
 from hack.cluster.progress import note, step
 from hack.images.catalogue import Built
 from hack.images.store import Store
+
+_COPY_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
@@ -87,3 +89,22 @@ def push(built: Built, registry: Registry, store: Store | None = None) -> str:
             with step(f"push {built.repository}"):
                 store.push(built.reference, reference, authfile=authfile)
     return reference
+
+
+def alias(reference: str, name: str, registry: Registry) -> None:
+    """Give an image in a registry that asks for no login a second name there.
+
+    Args:
+        reference: The image, as `push` returned it.
+        name: Repository and tag, as in ``curlimages/curl:latest``.
+        registry: Where both are.
+
+    Raises:
+        ClusterError: The registry does not answer.
+    """
+    run(
+        *("skopeo", "copy", "--quiet", "--insecure-policy"),
+        *("--src-tls-verify=false", "--dest-tls-verify=false"),
+        *(f"docker://{reference}", f"docker://{registry.address}/{name}"),
+        timeout=_COPY_TIMEOUT,
+    )

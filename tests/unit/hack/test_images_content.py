@@ -1,5 +1,7 @@
 """When an image's tag changes, and what goes into an image."""
 
+import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -82,7 +84,10 @@ def test_copies_from_the_context_are_told_from_copies_between_stages() -> None:
     assert content.copied(containerfile) == ["a", "b/c"]
 
 
-@pytest.mark.parametrize("image", catalogue.ALL.values(), ids=catalogue.ALL)
+IMAGES = catalogue.ALL | catalogue.STAND_INS
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
 def test_an_image_takes_only_what_the_ignore_file_lets_through(
     image: catalogue.Image,
 ) -> None:
@@ -101,11 +106,40 @@ def test_an_image_is_built_by_the_uv_that_made_the_lock(image: catalogue.Image) 
     assert f"/uv:{version}\n" in image.containerfile.read_text()
 
 
-@pytest.mark.parametrize("image", catalogue.ALL.values(), ids=catalogue.ALL)
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
 def test_an_image_runs_as_a_numbered_user_that_is_not_root(
     image: catalogue.Image,
 ) -> None:
-    assert "\nUSER 65532:65532\n" in image.containerfile.read_text()
+    users = re.findall(r"^USER (.*)$", image.containerfile.read_text(), re.MULTILINE)
+    assert users
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", users[-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "run"),
+    [
+        (["-s", "http://x"], "curl -s http://x"),
+        (["http://x"], "curl http://x"),
+        (["curl", "-s", "http://x"], "curl -s http://x"),
+        (["other", "curl"], "other curl"),
+        ([], "curl"),
+    ],
+)
+def test_curls_stand_in_runs_a_program_that_is_named_and_else_curl(
+    tmp_path: Path, arguments: list[str], run: str
+) -> None:
+    for name in ("curl", "other"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name}" "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    entrypoint = catalogue.CURL.containerfile.with_name("entrypoint.sh")
+    done = subprocess.run(
+        [entrypoint, *arguments],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == run
 
 
 def test_images_leave_out_the_packages_that_the_environment_leaves_out() -> None:
