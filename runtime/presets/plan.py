@@ -12,6 +12,7 @@ from typing import Literal
 from pykaito.api import labels
 from pykaito.api.v1beta1 import inference as api
 from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.runtime.presets.breakdown import MemoryBreakdown
 from pykaito.runtime.presets.catalogue import (
     Preset,
     UnknownPresetError,
@@ -97,6 +98,9 @@ class Plan:
     image_pull_secrets: tuple[str, ...] = ()
     #: What is legal and likely not meant, as sentences for people.
     warnings: tuple[str, ...] = ()
+    #: What is in the memory of each GPU, or of the node; None when nothing is known
+    #: of them, when the weights exceed it, and for a pod template.
+    memory: MemoryBreakdown | None = None
 
     @property
     def gpus_per_node(self) -> int:
@@ -153,6 +157,7 @@ def plan(
         ),
         image_pull_secrets=options.image_pull_secrets,
         warnings=size.warnings,
+        memory=size.memory,
     )
 
 

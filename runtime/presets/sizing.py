@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pykaito.runtime.presets.breakdown import MemoryBreakdown
 from pykaito.runtime.presets.catalogue import Preset
 from pykaito.runtime.presets.estimate import DoesNotFitError, Estimate, estimate
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
@@ -25,6 +26,7 @@ class Size:
     context_length: int
     #: What is legal and likely not meant, as sentences for people.
     warnings: tuple[str, ...] = ()
+    memory: MemoryBreakdown | None = None
 
 
 def on_known(
@@ -59,7 +61,19 @@ def on_known(
             return Size(gpus, preset.context_length, (f"{needed}; tried anyway",))
         remedy = _remedy(preset, adapters, offers)
         raise TooLargeError(f"{needed}; {remedy}") from None
-    return Size(found.gpus, found.context_length, tuple(_describe(preset, gpu, found)))
+    return Size(
+        found.gpus,
+        found.context_length,
+        tuple(_describe(preset, gpu, found)),
+        MemoryBreakdown(
+            of="GPU",
+            shares=found.gpus,
+            weights=found.weights,
+            cache=found.cache,
+            reserve=found.reserve,
+            capacity=gpu.memory,
+        ),
+    )
 
 
 def on_unknown(preset: Preset, *, adapters: int) -> Size:

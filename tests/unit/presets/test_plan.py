@@ -1,12 +1,13 @@
 """What a Workspace becomes, or why it cannot."""
 
+import math
 from typing import Any
 
 import pytest
 
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
-from pykaito.runtime.presets.gpu import GpuFacts
+from pykaito.runtime.presets.gpu import GIB, GpuFacts
 from pykaito.runtime.presets.plan import PlanError, PlanReason, plan
 
 V100 = GpuFacts("V100", 2, 16160, bfloat16=False)
@@ -130,6 +131,15 @@ def test_a_model_that_barely_fits_is_planned_with_a_warning() -> None:
     assert tight.server.context_length == 128
     (warning,) = tight.warnings
     assert "falcon-7b barely fits" in warning
+
+
+def test_a_plan_says_what_is_in_the_memory_of_each_gpu() -> None:
+    found = plan(workspace({"name": "falcon-7b"}), V100).memory
+    assert (found.of, found.shares, found.capacity) == ("GPU", 1, V100.memory)
+    assert found.weights == pytest.approx(13.44 * GIB, abs=1)
+    assert found.total == found.weights + found.cache + found.reserve
+    assert found.percent == math.ceil(100 * found.total / V100.memory)
+    assert plan(workspace({"name": "falcon-7b"})).memory is None
 
 
 def test_adapters_take_room() -> None:
