@@ -12,6 +12,7 @@
      ├ TooManyRequestsError  429
      └ ServerError           5xx
         └ TransportError     no answer: connection refused, broken or silent
+    UnavailableError         a reconciler's own: something else did not answer
     TerminalError            a reconciler's own: trying again cannot help
 
 All but TerminalError are worth another try later, each with its own hope.
@@ -30,6 +31,10 @@ MAX_TEXT = 500
 
 class TerminalError(Exception):
     """Raised by a reconciler: do not try again until the object changes."""
+
+
+class UnavailableError(Exception):
+    """Raised by a reconciler: what it needs from elsewhere cannot be had for now."""
 
 
 class ApiError(Exception):

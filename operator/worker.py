@@ -22,7 +22,12 @@ from structlog.contextvars import bound_contextvars
 
 from pykaito.operator import metrics
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import ApiError, ConflictError, TerminalError
+from pykaito.operator.errors import (
+    ApiError,
+    ConflictError,
+    TerminalError,
+    UnavailableError,
+)
 from pykaito.operator.leader import NotLeaderError
 from pykaito.operator.reconcile import Reconciler, Request, Result
 from pykaito.operator.workqueue import ShutDown, WorkQueue
@@ -33,7 +38,7 @@ _log = structlog.stdlib.get_logger(__name__)
 # event usually takes a few milliseconds.
 _HOLD_PERIOD = 0.02
 
-_EXPECTED = (ApiError, NotLeaderError)
+_EXPECTED = (ApiError, NotLeaderError, UnavailableError)
 
 
 class ReconcileTimeoutError(Exception):

@@ -1,25 +1,27 @@
 """Applies what serves the model and says how far it is."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from pykaito.reconcilers.inference.status import CONDITIONS
 
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
 from pykaito.api.labels import WORKSPACE
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import FieldConflict
+from pykaito.operator.errors import FieldConflict, UnavailableError
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, key, labels, name, namespace
-from pykaito.operator.reconcile import Request
+from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.store import OWNER_UID
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
-from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
+from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
-from pykaito.reconcilers.inference.diagnosis import diagnose
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.planning import choose, plan_on
@@ -30,11 +32,7 @@ from pykaito.runtime.presets.plan import Known, Plan, PlanError
 
 FIELD_MANAGER = "pykaito-inference"
 
-CONDITIONS = (WorkspaceCondition.INFERENCE_READY,)
-
 POD_INDEX = "workspace"
-
-PODS_REFUSED = "PodsRefused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class InferenceReconciler:
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
         informers.pods.store.add_index(POD_INDEX, workspace_of)
 
-    async def reconcile(self, request: Request) -> None:
+    async def reconcile(self, request: Request) -> Result | None:
         """Apply the workload once its nodes are ready, and keep it applied."""
         where = Key(request.namespace, request.name)
         live = self._informers.workspaces.store.get(where)
@@ -94,8 +92,11 @@ class InferenceReconciler:
             known = await self._lookups.known(workspace)
             planned = self._plan(live, workspace, known)
         except PlanError as error:
-            await self._write(live, _failed(str(error), error.reason), note)
-            return
+            if error.terminal or not self._is_judged(live):
+                await self._write(live, _failed(str(error), error.reason), note)
+            if error.terminal:
+                return
+            raise UnavailableError(str(error)) from error
         ready = self._nodes(live, is_ready)
         nodes = self._nodes_to_bind(live, ready, planned)
         if not nodes:
@@ -112,6 +113,14 @@ class InferenceReconciler:
             await self._write(live, _failed(message, reason), note)
             raise
         await self._write(live, condition, note)
+
+    def _is_judged(self, live: Object) -> bool:
+        """Whether there is a workload of this very spec, and it is told how it is."""
+        observed = (_inference_ready(live) or {}).get("observedGeneration")
+        return (
+            observed == live["metadata"]["generation"]
+            and self._informers.deployments.store.get(key(live)) is not None
+        )
 
     def _plan(self, live: Object, workspace: Workspace, known: Known) -> Plan:
         nodes = self._informers.nodes.store.list()
@@ -202,10 +211,7 @@ class InferenceReconciler:
     @staticmethod
     def _told(live: Object) -> str:
         """Return InferenceReady's message as it is written."""
-        for condition in (live.get("status") or {}).get("conditions", ()):
-            if condition["type"] == WorkspaceCondition.INFERENCE_READY:
-                return str(condition["message"])
-        return ""
+        return str((_inference_ready(live) or {}).get("message", ""))
 
     async def _write(self, live: Object, condition: Condition, note: Note) -> None:
         written = (live.get("status") or {}).get("conditions", ())
@@ -235,6 +241,15 @@ def workspace_of(pod: Object) -> Iterable[str]:
     """Index pods by the Workspace that their label names."""
     workspace = labels(pod).get(WORKSPACE)
     return [str(Key(namespace(pod), workspace))] if workspace else []
+
+
+def _inference_ready(live: Object) -> Mapping[str, Any] | None:
+    """Return InferenceReady as it is written."""
+    for condition in (live.get("status") or {}).get("conditions", ()):
+        if condition["type"] == WorkspaceCondition.INFERENCE_READY:
+            written: Mapping[str, Any] = condition
+            return written
+    return None
 
 
 def _pods_refused(deployed: Object) -> str:

@@ -11,7 +11,7 @@ from pykaito.api.conditions import NodeReason, WorkspaceCondition
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import ApiError, NotFoundError
+from pykaito.operator.errors import ApiError, NotFoundError, UnavailableError
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
@@ -20,7 +20,7 @@ from pykaito.operator.reconcile import Request
 from pykaito.operator.store import OWNER_UID
 from pykaito.provisioners import preferred_nodes
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
-from pykaito.reconcilers.conditions import changed, merge
+from pykaito.reconcilers.conditions import Condition, changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.parsed import parsed
@@ -34,6 +34,11 @@ from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Plan, PlanError
 
 FIELD_MANAGER = "pykaito-workspace"
+
+#: What the status tells beside state and conditions.
+DETAILS = ("targetNodeCount", "workerNodes", "url")
+
+NO_CHOICE = Selection(nodes=(), missing=0, wanted="")
 
 log = structlog.get_logger()
 
@@ -89,10 +94,37 @@ class WorkspaceReconciler:
                 known=await self._lookups.known(workspace),
             )
         except PlanError as error:
-            tuning = workspace.tuning is not None
-            await self._write(live, status.stalled(error, tuning=tuning), {}, note)
-            return
+            await self._unplanned(live, workspace, error, note)
+            if error.terminal:
+                return
+            raise UnavailableError(str(error)) from error
         await self._serve(live, workspace, planned, selection, note)
+
+    async def _unplanned(
+        self, live: Object, workspace: Workspace, error: PlanError, note: Note
+    ) -> None:
+        """Say why there is no plan. What an earlier one brought stays as it is."""
+        written = live.get("status") or {}
+        kept = {field: written[field] for field in DETAILS if field in written}
+        if error.terminal:
+            progress = status.stalled(error, tuning=workspace.tuning is not None)
+        else:
+            progress = self._fold(live, self._unknown_for_now(live, error))
+        await self._write(live, progress, kept, note)
+
+    def _unknown_for_now(self, live: Object, error: PlanError) -> Condition:
+        """Return ResourceReady while a plan cannot be made, though it may be later.
+
+        What was planned for this very spec goes on, as after a restart.
+        """
+        written, owned = live.get("status") or {}, self._owned_machines(live)
+        if (
+            owned
+            and "targetNodeCount" in written
+            and written.get("observedGeneration") == live["metadata"]["generation"]
+        ):
+            return status.resources(owned, NO_CHOICE, written["targetNodeCount"])
+        return status.refused(error.reason, str(error))
 
     async def _serve(
         self,
@@ -118,12 +150,6 @@ class WorkspaceReconciler:
         except REFUSALS as error:
             refused = error
             resource = status.refused(*refusal(error))
-        progress = status.fold(
-            resource,
-            self._inference_ready(live),
-            generation=live["metadata"]["generation"],
-            previous_state=(live.get("status") or {}).get("state", ""),
-        )
         details = {
             "targetNodeCount": planned.nodes,
             "workerNodes": sorted(
@@ -133,7 +159,7 @@ class WorkspaceReconciler:
             ),
             "url": f"http://{name(live)}.{live['metadata']['namespace']}.svc",
         }
-        await self._write(live, progress, details, note)
+        await self._write(live, self._fold(live, resource), details, note)
         if refused is not None:
             raise refused
 
@@ -206,6 +232,14 @@ class WorkspaceReconciler:
             )
         except NotFoundError:
             log.debug("machine was gone already", machine=metadata["name"])
+
+    def _fold(self, live: Object, resource: Condition) -> status.Progress:
+        return status.fold(
+            resource,
+            self._inference_ready(live),
+            generation=live["metadata"]["generation"],
+            previous_state=(live.get("status") or {}).get("state", ""),
+        )
 
     @staticmethod
     def _inference_ready(live: Object) -> Any:

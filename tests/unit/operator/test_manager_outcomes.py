@@ -9,7 +9,12 @@ from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 from virtual_time import VirtualClock, settle
 
-from pykaito.operator.errors import ConflictError, ServerError, TerminalError
+from pykaito.operator.errors import (
+    ConflictError,
+    ServerError,
+    TerminalError,
+    UnavailableError,
+)
 from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.worker import Worker
 from pykaito.operator.workqueue import WorkQueue
@@ -103,8 +108,11 @@ async def test_requeue_after_reconciles_again_at_that_time() -> None:
     await bench.end()
 
 
-async def test_failures_back_off_and_success_forgets_them() -> None:
-    bench = Bench(first(ServerError("later", status=500), 4), "backoff")
+@pytest.mark.parametrize(
+    "error", [ServerError("later", status=500), UnavailableError("no answer")]
+)
+async def test_failures_back_off_and_success_forgets_them(error: Exception) -> None:
+    bench = Bench(first(error, 4), f"backoff-{type(error).__name__}")
     bench.queue.add(bench.request)
     await asyncio.sleep(10)
     assert bench.pauses() == pytest.approx([0.005, 0.01, 0.02, 0.04], abs=1e-4)

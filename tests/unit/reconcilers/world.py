@@ -13,7 +13,7 @@ from pykaito.operator.manager import Manager
 from pykaito.operator.objects import DEPLOYMENTS, EVENTS, NODES, PODS, SERVICES
 from pykaito.operator.reconcile import Request
 from pykaito.reconcilers.controllers import Settings, controllers
-from pykaito.reconcilers.lookups import Lookups, NoConfigs, NoHub
+from pykaito.reconcilers.lookups import Lookups, ModelHub, NoConfigs, NoHub
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.cluster_api import ClusterApi
@@ -30,6 +30,7 @@ class World:
 
     def __init__(self) -> None:
         self.api = ClusterApi()
+        self.hub: ModelHub = NoHub()
 
     @contextlib.asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
@@ -47,7 +48,7 @@ class World:
         )  # fmt: skip
         manager.add_service(events, elected=True)
         settings = Settings(transformers_image="reg/transformers:1")
-        lookups = Lookups(NoConfigs(), NoHub())
+        lookups = Lookups(NoConfigs(), self.hub)
         for controller in controllers(
             self.api, cache, events, clock, written, settings, lookups
         ):  # fmt: skip
@@ -105,10 +106,10 @@ class World:
             subresource="status",
         )
 
-    async def served(self) -> None:
+    async def served(self, **changes: Any) -> None:
         """Bring the usual Workspace to where it serves, and to rest."""
         await self.add_node()
-        await self.add_workspace()
+        await self.add_workspace(**changes)
         await self.until("InferenceReady", "False")
         await eventually(lambda: self.deployment() is not None)
         await self.serve()
