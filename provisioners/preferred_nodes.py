@@ -9,6 +9,7 @@ nothing to the node: its labels and its life are its owner's.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.objects import NODES, Key, Object, key
 from pykaito.provisioners.protocol import (
@@ -18,7 +19,6 @@ from pykaito.provisioners.protocol import (
     Observation,
     Watch,
 )
-from pykaito.provisioners.quantity import parse_quantity
 
 NAME = "preferred_nodes"
 NODE_INDEX = "nodeName"

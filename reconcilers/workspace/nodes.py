@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pykaito.api.labels import INSTANCE_TYPE
+from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, labels, name
 from pykaito.provisioners.preferred_nodes import check_initialized
-from pykaito.provisioners.quantity import parse_quantity
 
 Needs = Callable[[Object], Mapping[str, str] | None]
 """What a replica takes of a node; None where the model does not fit it."""
