@@ -18,6 +18,7 @@ from hack.cluster import cluster
 from hack.cluster.commands import ClusterError
 from hack.cluster.state import LOCAL
 from hack.install import NAMESPACE, deliver_images, install
+from hack.kubectl import kubectl
 from hack.weights import deliver_model
 
 NAME = "workspace-phi-3-5-mini"
@@ -193,21 +194,6 @@ def next_steps() -> str:
 def gpu_label() -> str:
     """Return the arguments that take the demo's label off its node."""
     return f"{gpu_node(LOCAL.kubeconfig)} apps-"
-
-
-def kubectl(kubeconfig: Path, *args: str) -> str:
-    """Run kubectl and return what it printed.
-
-    Raises:
-        ClusterError: kubectl failed; the message is its own.
-    """
-    command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), *args]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False
-    )
-    if done.returncode:
-        raise ClusterError(f"kubectl {' '.join(args[:2])}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def headline(text: str) -> None:

@@ -71,8 +71,9 @@ OPERATOR = Image("operator")
 TRANSFORMERS = Image("transformers", {"TORCH": "cuda" if has_gpu() else "cpu"})
 
 CURL = Image("curl", stands_for="curlimages/curl:latest")
+HUB = Image("hub")
 
 #: Every image that the operator needs, by name.
 ALL = {image.name: image for image in (OPERATOR, TRANSFORMERS)}
 #: What takes the place of the world outside, for the documents' commands.
-STAND_INS = {image.name: image for image in (CURL,)}
+STAND_INS = {image.name: image for image in (CURL, HUB)}
