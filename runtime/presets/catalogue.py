@@ -48,12 +48,20 @@ class Preset(_Row):
     name: str
     #: Repository on the hub; empty when users must bring an image.
     hub: str = ""
+    #: Commit that is downloaded; empty for the newest.
+    revision: str = Field(default="", pattern="^([0-9a-f]{40})?$")
+    #: Class that the weights are for, as config.json names it; empty if unknown.
+    architecture: str = ""
+    #: Whether the repository also has Mistral's own form of weights and tokenizer.
+    mistral_format: bool = False
     licence: str
     #: Whether the hub asks for an account that accepted the licence.
     gated: bool = False
     weights_gib: float = Field(gt=0, alias="weightsGiB")
     #: How the weights are stored; empty for 16 bits.
-    quantization: Literal["", "awq", "fp8", "gptq", "int4", "mxfp4", "nvfp4"] = ""
+    quantization: Literal[
+        "", "awq", "fp8", "gptq", "int4", "int8", "mxfp4", "nvfp4"
+    ] = ""
     dtype: Literal["auto", "float16", "bfloat16"]
     #: Tokens that prompt and answer share.
     context_length: int = Field(ge=1)

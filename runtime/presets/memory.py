@@ -26,7 +26,16 @@ ADAPTER_PERCENT = 1
 #: The cache is handed out in blocks of so many tokens.
 BLOCK_TOKENS = 16
 
-_BITS = {"": 16, "fp8": 8, "awq": 4, "gptq": 4, "int4": 4, "mxfp4": 4, "nvfp4": 4}
+_BITS = {
+    "": 16,
+    "fp8": 8,
+    "int8": 8,
+    "awq": 4,
+    "gptq": 4,
+    "int4": 4,
+    "mxfp4": 4,
+    "nvfp4": 4,
+}
 
 
 class Split(Enum):
