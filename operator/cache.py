@@ -34,6 +34,7 @@ class Cache:
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
         optional: bool = False,
     ) -> Informer:
         """Return the informer of a selection, the same one each time.
@@ -43,7 +44,9 @@ class Cache:
         looked for, and found when it comes, but `wait_synced` goes on without it.
         One caller that does not say optional makes it required for all.
         """
-        selection = Selection(resource, namespace, label_selector, field_selector)
+        selection = Selection(
+            resource, namespace, label_selector, field_selector, metadata_only
+        )
         informer = self._informers.get(selection)
         if informer is None:
             informer = self._informers[selection] = Informer(

@@ -21,6 +21,8 @@ from pykaito.operator.objects import (
 from pykaito.operator.reflector import ListWatch, Reflector, Selection
 from pykaito.operator.store import Store
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -194,9 +196,11 @@ class Informer:
 def _prepared(item: dict[str, object]) -> FrozenDict:
     """Return the object as it is stored, without what no reconciler reads.
 
-    managedFields are a quarter of a typical object's memory.
+    managedFields are a quarter of a typical object's memory, and kubectl's own
+    annotation holds the whole object once more.
     """
     metadata = item["metadata"]
     if isinstance(metadata, dict):
         metadata.pop("managedFields", None)
+        (metadata.get("annotations") or {}).pop(LAST_APPLIED, None)
     return freeze(item)

@@ -69,6 +69,7 @@ class ListWatch(Protocol):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
     ) -> ObjectList:
         """Return everything that matches, and the version it was read at."""
 
@@ -79,6 +80,7 @@ class ListWatch(Protocol):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
         resource_version: str,
         timeout_seconds: int,
     ) -> AsyncGenerator[WatchEvent, None]:
@@ -93,6 +95,9 @@ class Selection:
     namespace: str = ""
     label_selector: str = ""
     field_selector: str = ""
+    metadata_only: bool = False
+    """Of each object only apiVersion, kind and metadata: for objects whose content
+    is large, secret or rarely read."""
 
 
 class Sink(Protocol):
@@ -187,6 +192,7 @@ class Reflector:
             namespace=selection.namespace,
             label_selector=selection.label_selector,
             field_selector=selection.field_selector,
+            metadata_only=selection.metadata_only,
         )
         self._heard()
         self._sink.replace(listed)
@@ -201,6 +207,7 @@ class Reflector:
             namespace=selection.namespace,
             label_selector=selection.label_selector,
             field_selector=selection.field_selector,
+            metadata_only=selection.metadata_only,
             resource_version=version,
             timeout_seconds=self._rng.randint(*WATCH_SECONDS),
         )

@@ -61,9 +61,12 @@ class MemoryApi:
         found = self._find(resource, Key(namespace, name))
         return await self._answer(found)
 
-    async def list(self, resource: Resource, **_: Any) -> ObjectList:
+    async def list(
+        self, resource: Resource, *, metadata_only: bool = False, **_: Any
+    ) -> ObjectList:
         await self._arrive("list", resource)
-        listed = ObjectList(self.stored(resource), str(self._version))
+        items = [_told(obj, metadata_only) for obj in self.stored(resource)]
+        listed = ObjectList(items, str(self._version))
         await asyncio.sleep(self.latency)
         return listed
 
@@ -73,6 +76,7 @@ class MemoryApi:
         *,
         resource_version: str,
         timeout_seconds: int,
+        metadata_only: bool = False,
         **_: Any,
     ) -> AsyncGenerator[WatchEvent, None]:
         await self._arrive("watch", resource)
@@ -83,7 +87,7 @@ class MemoryApi:
             for version, event in news:
                 seen = version
                 await asyncio.sleep(self.watch_latency.get(resource, 0))
-                yield copy.deepcopy(event)
+                yield WatchEvent(event.type, _told(event.object, metadata_only))
             if news:
                 continue
             try:
@@ -170,6 +174,11 @@ class MemoryApi:
         self._history.setdefault(resource, []).append((self._version, event))
         async with self._changed:
             self._changed.notify_all()
+
+
+def _told(obj: Object, metadata_only: bool) -> dict[str, Any]:
+    told = {"metadata": obj["metadata"]} if metadata_only else dict(obj)
+    return copy.deepcopy(told)
 
 
 def _content(obj: Object) -> dict[str, Any]:

@@ -154,7 +154,7 @@ class ModelApi:
         resource: Resource,
         *,
         label_selector: str = "",
-        **_selection: str,
+        **_selection: object,
     ) -> ObjectList:
         self._call(Call(_now(), "list"), resource)
         await asyncio.sleep(0)
@@ -168,7 +168,7 @@ class ModelApi:
         label_selector: str = "",
         resource_version: str,
         timeout_seconds: int,
-        **_selection: str,
+        **_selection: object,
     ) -> AsyncGenerator[WatchEvent, None]:
         self._call(Call(_now(), "watch", resource_version, timeout_seconds), resource)
         at = int(resource_version)

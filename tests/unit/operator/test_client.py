@@ -105,6 +105,26 @@ async def test_listed_objects_say_their_kind_as_single_ones_do(
     assert (listed["apiVersion"], listed["kind"]) == ("apps/v1", "Deployment")
 
 
+async def test_a_list_of_metadata_asks_each_page_for_nothing_else(
+    server: ApiServer, client: Client
+) -> None:
+    page = {"metadata": {"resourceVersion": "7"}, "items": [POD]}
+    first = page | {"metadata": {"resourceVersion": "7", "continue": "c"}}
+    server.on("GET", ALL_PODS, Answer(first), Answer(page))
+    await client.list(PODS, metadata_only=True)
+    assert [request.headers["Accept"] for request in server.received] == [
+        "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+    ] * 2
+
+
+async def test_a_list_asks_for_whole_objects(server: ApiServer, client: Client) -> None:
+    server.on(
+        "GET", ALL_PODS, Answer({"metadata": {"resourceVersion": "7"}, "items": []})
+    )
+    await client.list(PODS)
+    assert server.received[0].headers["Accept"] == "application/json"
+
+
 async def test_a_list_without_items_is_empty(server: ApiServer, client: Client) -> None:
     body = {"metadata": {"resourceVersion": "7"}, "items": None}
     server.on("GET", ALL_PODS, Answer(body))

@@ -93,6 +93,19 @@ async def test_a_watch_asks_for_bookmarks_a_version_and_an_end(
     }
 
 
+async def test_a_watch_of_metadata_asks_for_nothing_else(
+    server: ApiServer, client: Client
+) -> None:
+    server.on("GET", ALL_PODS, Watch())
+    watch = client.watch(
+        PODS, metadata_only=True, resource_version="5", timeout_seconds=301
+    )
+    assert [event async for event in watch] == []
+    assert server.received[0].headers["Accept"] == (
+        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+    )
+
+
 async def test_a_watch_that_the_server_ends_returns(
     server: ApiServer, client: Client
 ) -> None:

@@ -236,6 +236,18 @@ async def test_what_is_stored_has_no_managed_fields_and_cannot_be_changed(
             obj["metadata"]["labels"] = {}
 
 
+async def test_what_is_stored_has_no_second_copy_in_an_annotation(
+    setup: Setup,
+) -> None:
+    applied = "kubectl.kubernetes.io/last-applied-configuration"
+    made = setup.api.create("a")
+    annotations = {applied: "{}", "mine": "kept"}
+    setup.api.update("a", metadata=made["metadata"] | {"annotations": annotations})
+    await setup.begin()
+    (stored,) = setup.informer.store.list()
+    assert stored["metadata"]["annotations"] == {"mine": "kept"}
+
+
 async def test_the_version_reached_is_that_of_the_last_change(setup: Setup) -> None:
     assert setup.informer.resource_version == ""
     await setup.begin()

@@ -51,6 +51,7 @@ async def test_one_selection_has_one_informer(cache: Cache) -> None:
     assert cache.informer(PODS) is pods
     assert cache.informer(PODS, namespace="ns") is not pods
     assert cache.informer(PODS, label_selector="a=b") is not pods
+    assert cache.informer(PODS, metadata_only=True) is not pods
     assert cache.informer(NODES) is not pods
 
 

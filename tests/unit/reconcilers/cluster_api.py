@@ -53,9 +53,9 @@ class ClusterApi(MemoryApi):
         return copy.deepcopy(found)
 
     async def list(
-        self, resource: Resource, *, label_selector: str = "", **_: Any
+        self, resource: Resource, *, label_selector: str = "", **selection: Any
     ) -> ObjectList:
-        listed = await super().list(resource)
+        listed = await super().list(resource, **selection)
         items = [obj for obj in listed.items if _matches(obj, label_selector)]
         return ObjectList(items, listed.resource_version)
 
@@ -66,7 +66,7 @@ class ClusterApi(MemoryApi):
         resource_version: str,
         timeout_seconds: int,
         label_selector: str = "",
-        **_: Any,
+        **selection: Any,
     ) -> AsyncGenerator[WatchEvent, None]:
         known: dict[Key, dict[str, Any]] = {}
         for version, event in self._history.get(resource, []):
@@ -76,6 +76,7 @@ class ClusterApi(MemoryApi):
             resource,
             resource_version=resource_version,
             timeout_seconds=timeout_seconds,
+            **selection,
         )
         async for event in events:
             if (told := _follow(known, event, label_selector)) is not None:
