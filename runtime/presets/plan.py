@@ -82,6 +82,8 @@ class ModelServer:
     weights_image: str
     #: Secret whose key HF_TOKEN the hub asks for; empty where it does not.
     model_access_secret: str = ""
+    #: Commit on the hub that is loaded; empty for the newest, or from an image.
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ def plan(
             served_model_name=spec.name.rpartition("/")[2].lower(),
             weights_image=options.image or "",
             model_access_secret=options.model_access_secret or "",
+            revision="" if options.image else preset.revision,
         ),
         image_pull_secrets=options.image_pull_secrets,
         warnings=size.warnings,
