@@ -5,6 +5,7 @@
 - `definitions`: names, versions and printer columns of each kind.
 - `conditions`, `labels`: the strings that objects carry.
 - `parse`: from a raw object to a model, or an error that names the field.
+- `validate`: every fault of a raw object, as the API server would name it.
 
 `make generate` turns the models into CRDs; docs/api.md explains the choices.
 """

@@ -1,10 +1,17 @@
 """Names of other objects, as fields of the API."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
 
-from pykaito.api.schema import DNS_SUBDOMAIN, LABEL_KEY, LABEL_VALUE, Matching
+from pykaito.api.schema import (
+    DNS_SUBDOMAIN,
+    LABEL_KEY,
+    LABEL_VALUE,
+    Matching,
+    matches,
+)
 
 ObjectName = Annotated[
     str,
@@ -35,6 +42,12 @@ LabelKey = Annotated[
     ),
 ]
 """The key of a label or taint, such as example.com/pool."""
+
+
+def are_label_keys(keys: Iterable[str]) -> bool:
+    """Whether each of the keys may be a label's."""
+    return all(matches(LABEL_KEY, key) for key in keys)
+
 
 InstanceType = LabelValue
 """A cloud's name for a size of machine; nodes carry it as a label."""

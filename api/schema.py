@@ -1,8 +1,9 @@
 """How a model says what JSON Schema cannot: CEL rules and Kubernetes' extensions."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from string import ascii_lowercase, ascii_uppercase
 from typing import Annotated, Any
 
 from pydantic import (
@@ -25,16 +26,31 @@ LABEL_KEY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One CEL rule of a CRD (x-kubernetes-validations).
+Twin = Callable[..., Any]
+"""A CEL expression in Python: of `self`, and of `oldSelf` in a transition rule.
 
-    A rule that mentions `oldSelf` is a transition rule: the API server evaluates
-    it on updates only, and only where the field was set before and after.
+Both are raw values, of the shape that the schema asks for and with its defaults.
+"""
+
+VALIDATIONS = "x-kubernetes-validations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One CEL rule of a CRD (x-kubernetes-validations), and the same in Python.
+
+    The API server evaluates CEL; webhook, reconcilers and command line evaluate
+    the twins, so that they refuse the same with the same words.
+
+    A rule that mentions `oldSelf` is a transition rule: it is evaluated on updates
+    only, and only where the field was set before and after.
     """
 
     rule: str
     """The CEL expression that must hold; `self` is the annotated value."""
+
+    holds: Twin = field(compare=False)
+    """The twin of `rule`."""
 
     message: str
     """What would be right, for when `found` is absent or cannot be evaluated."""
@@ -42,25 +58,59 @@ class Rule:
     found: str = ""
     """A CEL expression for a message that also says what was found."""
 
+    says: Twin | None = field(default=None, compare=False)
+    """The twin of `found`, given with it."""
+
     field_path: str = ""
     """The field to blame, relative to the annotated value, such as `.count`."""
 
+    def __post_init__(self) -> None:
+        if bool(self.found) != (self.says is not None):
+            raise TypeError(f"{self.message}: found and says come together")
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether it compares the value with what it was."""
+        return "oldSelf" in self.rule
+
+    def sentence(self, *selves: Any) -> str:
+        """Return what the API server says of a value for which it does not hold."""
+        said = self.says(*selves).strip() if self.says else ""
+        # It takes no message of several lines from an expression.
+        return self.message if not said or "\n" in said else said
+
     def as_schema(self) -> dict[str, str]:
         """Return the rule in the CRD's own words."""
-        schema = {"rule": self.rule, "message": self.message}
-        if self.found:
-            schema["messageExpression"] = self.found
-        if self.field_path:
-            schema["fieldPath"] = self.field_path
-        return schema
+        words = {
+            "fieldPath": self.field_path,
+            "message": self.message,
+            "messageExpression": self.found,
+            "rule": self.rule,
+        }
+        return {keyword: word for keyword, word in words.items() if word}
 
 
-def rules(*rules: Rule, **extensions: Any) -> dict[str, Any]:
+def rules(*rules: Rule, **extensions: Any) -> Callable[[dict[str, Any]], None]:
     """Return a `json_schema_extra` that carries CEL rules and other keywords."""
-    return {
-        "x-kubernetes-validations": [rule.as_schema() for rule in rules],
-        **extensions,
-    }
+
+    def extend(schema: dict[str, Any]) -> None:
+        schema.update(extensions)
+        schema[VALIDATIONS] = list(rules)
+
+    return extend
+
+
+def matches(pattern: str, value: str) -> bool:
+    """Whether a pattern of a whole text, from ^ to $, matches in Go as here."""
+    return re.fullmatch(pattern.removesuffix("$"), value) is not None
+
+
+def lower_ascii(text: str) -> str:
+    """Return a text as CEL's lowerAscii does, which leaves other letters alone."""
+    return text.translate(_LOWER)
+
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def list_map(*keys: str) -> dict[str, Any]:
@@ -95,25 +145,30 @@ class Matching:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         rule = Rule(
-            f"self.matches(r'{self.pattern}')",
-            f"must {self.right}",
+            rule=f"self.matches(r'{self.pattern}')",
+            holds=lambda value: matches(self.pattern, value),
+            message=f"must {self.right}",
             found=f"'must {self.right}; found ' + self",
+            says=lambda value: f"must {self.right}; found {value}",
         )
-        return {**handler(schema), **rules(rule)}
+        return {**handler(schema), VALIDATIONS: [rule]}
 
     def _check(self, value: str) -> str:
-        if re.fullmatch(self.pattern.removesuffix("$"), value) is None:
+        if not matches(self.pattern, value):
             raise PydanticCustomError("matching", "must {right}", {"right": self.right})
         return value
 
 
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+
 LIST_SET: Mapping[str, Any] = {"x-kubernetes-list-type": "set"}
 """A list that holds no value twice."""
 
-PRESERVE_UNKNOWN: Mapping[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
+PRESERVE_UNKNOWN: Mapping[str, Any] = {PRESERVE: True}
 """An object whose fields belong to another API and are kept as they are."""
 
-Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
+# The API server takes a format for an integer and does not check its range.
+Int32 = Annotated[int, Field(le=2**31 - 1, json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 
 _QUANTITY = (

@@ -5,14 +5,16 @@ Workspace, so it must be a plain map of labels: matchLabels, or matchExpressions
 that say the same with the operator In and a single value.
 """
 
+import operator
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from pykaito.api import labels
 from pykaito.api.meta import ApiModel
-from pykaito.api.names import LabelKey, LabelValue
+from pykaito.api.names import LabelKey, LabelValue, are_label_keys
 from pykaito.api.schema import LABEL_KEY, Rule, rules
 
 
@@ -26,11 +28,17 @@ class SelectorOperator(StrEnum):
 
 
 REQUIREMENT_RULE = Rule(
-    "self.operator == 'In' && has(self.values) && self.values.size() == 1",
-    "use the operator In with exactly one value",
+    rule="self.operator == 'In' && has(self.values) && self.values.size() == 1",
+    holds=lambda self: self["operator"] == "In" and len(self.get("values", ())) == 1,
+    message="use the operator In with exactly one value",
     found="'use the operator In with exactly one value; found ' + self.key + ' ' + "
     "self.operator + (has(self.values) && self.values.size() > 1 ? ' with several "
     "values' : '')",
+    says=lambda self: (
+        f"use the operator In with exactly one value; found {self['key']} "
+        f"{self['operator']}"
+        f"{' with several values' if len(self.get('values', ())) > 1 else ''}"
+    ),
 )
 
 
@@ -54,33 +62,61 @@ class SelectorRequirement(ApiModel):
 
 _RESERVED = "[" + ", ".join(f"'{key}'" for key in labels.RESERVED_SELECTOR_KEYS) + "]"
 
+
+def _agree(self: Mapping[str, Any]) -> bool:
+    """Whether no label is asked to have two values."""
+    wanted = self.get("matchLabels", {})
+    return all(
+        value == wanted[requirement["key"]]
+        for requirement in self.get("matchExpressions", ())
+        if requirement["key"] in wanted
+        for value in requirement.get("values", ())
+    )
+
+
+def _names_own(self: Mapping[str, Any]) -> bool:
+    """Whether a label is asked for that the operator does not set, or none at all."""
+    keys = {
+        *self.get("matchLabels", ()),
+        *(requirement["key"] for requirement in self.get("matchExpressions", ())),
+    }
+    return not keys or not keys.issubset(labels.RESERVED_SELECTOR_KEYS)
+
+
 SELECTOR_RULES = (
     Rule(
-        f"!has(self.matchLabels) || self.matchLabels.all(k, k.matches(r'{LABEL_KEY}'))",
-        "a label's key is a name of at most 63 letters, digits, '-', '_' and '.', "
-        "with an optional DNS name and '/' before it",
+        rule="!has(self.matchLabels) || "
+        f"self.matchLabels.all(k, k.matches(r'{LABEL_KEY}'))",
+        holds=lambda self: are_label_keys(self.get("matchLabels", ())),
+        message="a label's key is a name of at most 63 letters, digits, '-', '_' and "
+        "'.', with an optional DNS name and '/' before it",
         field_path=".matchLabels",
     ),
     Rule(
-        "!has(self.matchLabels) || !has(self.matchExpressions) || "
+        rule="!has(self.matchLabels) || !has(self.matchExpressions) || "
         "self.matchExpressions.all(e, !(e.key in self.matchLabels) || "
         "!has(e.values) || e.values.all(v, v == self.matchLabels[e.key]))",
-        "matchLabels and matchExpressions ask for different values of one label; "
+        holds=_agree,
+        message="matchLabels and matchExpressions ask for different values of one "
+        "label; "
         "no node has both",
         field_path=".matchExpressions",
     ),
     Rule(
-        "(!has(self.matchLabels) || self.matchLabels.size() == 0) && "
+        rule="(!has(self.matchLabels) || self.matchLabels.size() == 0) && "
         "(!has(self.matchExpressions) || self.matchExpressions.size() == 0) || "
         f"has(self.matchLabels) && self.matchLabels.exists(k, !(k in {_RESERVED})) || "
         "has(self.matchExpressions) && "
         f"self.matchExpressions.exists(e, !(e.key in {_RESERVED}))",
-        f"name a label of your own; {', '.join(labels.RESERVED_SELECTOR_KEYS)} are set "
-        "by the operator and ignored here",
+        holds=_names_own,
+        message="name a label of your own; "
+        f"{', '.join(labels.RESERVED_SELECTOR_KEYS)} are set by the operator and "
+        "ignored here",
     ),
     Rule(
-        "self == oldSelf",
-        "the label selector cannot be changed; make a new Workspace",
+        rule="self == oldSelf",
+        holds=operator.eq,
+        message="the label selector cannot be changed; make a new Workspace",
     ),
 )
 

@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from pykaito.api.meta import ApiModel, Condition, ObjectMeta
-from pykaito.api.names import InstanceType, LabelKey, LabelValue, ObjectName
+from pykaito.api.names import (
+    InstanceType,
+    LabelKey,
+    LabelValue,
+    ObjectName,
+    are_label_keys,
+)
 from pykaito.api.schema import (
     LABEL_KEY,
     Int64,
@@ -32,9 +38,10 @@ _Labels = Annotated[
         max_length=64,
         json_schema_extra=rules(
             Rule(
-                f"self.all(k, k.matches(r'{LABEL_KEY}'))",
-                "a label's key is a name of at most 63 letters, digits, '-', '_' and "
-                "'.', with an optional DNS name and '/' before it",
+                rule=f"self.all(k, k.matches(r'{LABEL_KEY}'))",
+                holds=are_label_keys,
+                message="a label's key is a name of at most 63 letters, digits, '-', "
+                "'_' and '.', with an optional DNS name and '/' before it",
             )
         ),
     ),
@@ -57,9 +64,10 @@ class Taint(ApiModel):
 def _identity(field: str, what: str) -> Rule:
     """Return the rule that a field which says which node this is stays as it is."""
     return Rule(
-        f"has(self.{field}) == has(oldSelf.{field}) && "
+        rule=f"has(self.{field}) == has(oldSelf.{field}) && "
         f"(!has(self.{field}) || self.{field} == oldSelf.{field})",
-        f"{what} of a Machine cannot be changed; delete it and make a new one",
+        holds=lambda self, old: self.get(field) == old.get(field),
+        message=f"{what} of a Machine cannot be changed; delete it and make a new one",
         field_path=f".{field}",
     )
 
@@ -68,15 +76,22 @@ MACHINE_RULES = (
     _identity("instanceType", "the instance type"),
     _identity("nodeName", "the node's name"),
     Rule(
-        "self.provisioner == oldSelf.provisioner",
-        "the provisioner of a Machine cannot be changed; delete it and make a new one",
+        rule="self.provisioner == oldSelf.provisioner",
+        holds=lambda self, old: self["provisioner"] == old["provisioner"],
+        message="the provisioner of a Machine cannot be changed; delete it and make a "
+        "new one",
         field_path=".provisioner",
     ),
     Rule(
-        "has(self.instanceType) && self.instanceType != '' || has(self.nodeName) || "
-        "has(self.matchLabels) && self.matchLabels.size() > 0",
-        "say which node: instanceType to have one made, nodeName or matchLabels to use "
-        "a prepared one",
+        rule="has(self.instanceType) && self.instanceType != '' || "
+        "has(self.nodeName) || has(self.matchLabels) && self.matchLabels.size() > 0",
+        holds=lambda self: (
+            bool(self.get("instanceType"))
+            or "nodeName" in self
+            or bool(self.get("matchLabels"))
+        ),
+        message="say which node: instanceType to have one made, nodeName or "
+        "matchLabels to use a prepared one",
     ),
 )
 

@@ -1,11 +1,12 @@
 """LoRA adapters of an inference Workspace."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from pykaito.api.meta import ApiModel
-from pykaito.api.schema import DNS_SUBDOMAIN, Rule, rules
+from pykaito.api.schema import DNS_SUBDOMAIN, Rule, matches, rules
 from pykaito.api.v1beta1.data import DataSource
 
 _ADAPTER_NAME = (
@@ -15,30 +16,44 @@ _ADAPTER_NAME = (
 
 ADAPTER_SOURCE_RULES = (
     Rule(
-        "has(self.name) && self.name.size() <= 63 && "
+        rule="has(self.name) && self.name.size() <= 63 && "
         f"self.name.matches(r'{DNS_SUBDOMAIN}')",
-        _ADAPTER_NAME,
+        holds=lambda self: (
+            len(self.get("name", "")) <= 63  # noqa: PLR2004 - a label's longest value
+            and matches(DNS_SUBDOMAIN, self.get("name", ""))
+        ),
+        message=_ADAPTER_NAME,
         found=f"'{_ADAPTER_NAME}; found ' + (has(self.name) ? self.name : 'none')",
+        says=lambda self: f"{_ADAPTER_NAME}; found {self.get('name', 'none')}",
         field_path=".name",
     ),
     Rule(
-        "!has(self.urls) || self.urls.size() == 0",
-        "an adapter cannot be loaded from URLs; use image or volumeSource",
+        rule="!has(self.urls) || self.urls.size() == 0",
+        holds=lambda self: not self.get("urls"),
+        message="an adapter cannot be loaded from URLs; use image or volumeSource",
         field_path=".urls",
     ),
     Rule(
-        "has(self.image) != has(self.volumeSource)",
-        "set exactly one of image and volumeSource",
+        rule="has(self.image) != has(self.volumeSource)",
+        holds=lambda self: ("image" in self) != ("volumeSource" in self),
+        message="set exactly one of image and volumeSource",
         found="'set exactly one of image and volumeSource; found ' + (has(self.image) "
         "? 'both' : 'neither')",
+        says=lambda self: (
+            "set exactly one of image and volumeSource; found "
+            f"{'both' if 'image' in self else 'neither'}"
+        ),
     ),
 )
 
+_DECIMAL = "^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?$"
+
 STRENGTH_RULE = Rule(
-    "self.matches(r'^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$') && "
-    "double(self) <= 1.0",
-    "strength must be a decimal number from 0 to 1, in quotes",
+    rule=f"self.matches(r'{_DECIMAL}') && double(self) <= 1.0",
+    holds=lambda self: matches(_DECIMAL, self) and float(self) <= 1,
+    message="strength must be a decimal number from 0 to 1, in quotes",
     found="'strength must be a decimal number from 0 to 1; found ' + self",
+    says=lambda self: f"strength must be a decimal number from 0 to 1; found {self}",
 )
 
 
@@ -59,9 +74,20 @@ class Adapter(ApiModel):
     transformers runtime only."""
 
 
+def _differ(self: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether no two adapters would become one container."""
+    names = [
+        adapter["source"]["name"].replace(".", "-")
+        for adapter in self
+        if "name" in adapter["source"]
+    ]
+    return len(set(names)) == len(names)
+
+
 ADAPTERS_RULE = Rule(
     # As container names a dot becomes a dash, so the two are one character here.
-    "self.all(a, !has(a.source.name) || self.exists_one(b, has(b.source.name) && "
+    rule="self.all(a, !has(a.source.name) || self.exists_one(b, has(b.source.name) && "
     "b.source.name.replace('.', '-') == a.source.name.replace('.', '-')))",
-    "adapters need different names ('.' and '-' count as the same)",
+    holds=_differ,
+    message="adapters need different names ('.' and '-' count as the same)",
 )

@@ -1,5 +1,7 @@
 """Workspace.inference: which model to serve, and how."""
 
+import operator
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -33,23 +35,35 @@ class PresetOptions(ApiModel):
     model hub, for models that need one to be downloaded."""
 
 
+def _preset_changed(self: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    now, before = self["name"], old["name"]
+    names = "" if now == before else f" from {before} to {now}"
+    return f"the preset cannot be changed{names}; make a new Workspace"
+
+
 class Preset(ApiModel):
     """A model the operator knows how to run."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             Rule(
-                "self.accessMode != 'private' || (has(self.presetOptions) && "
+                rule="self.accessMode != 'private' || (has(self.presetOptions) && "
                 "has(self.presetOptions.image))",
-                "accessMode private needs the image that holds the model",
+                holds=lambda self: (
+                    self["accessMode"] != "private"
+                    or "image" in self.get("presetOptions", ())
+                ),
+                message="accessMode private needs the image that holds the model",
                 field_path=".presetOptions.image",
             ),
             Rule(
-                "self == oldSelf",
-                "the preset cannot be changed; make a new Workspace",
+                rule="self == oldSelf",
+                holds=operator.eq,
+                message="the preset cannot be changed; make a new Workspace",
                 found="'the preset cannot be changed' + (self.name == oldSelf.name ? "
                 "'' : ' from ' + oldSelf.name + ' to ' + self.name) + '; make a new "
                 "Workspace'",
+                says=_preset_changed,
             ),
         )
     )
@@ -75,14 +89,21 @@ class Preset(ApiModel):
 
 INFERENCE_RULES = (
     Rule(
-        "has(self.preset) != has(self.template)",
-        "set exactly one of preset and template",
+        rule="has(self.preset) != has(self.template)",
+        holds=lambda self: ("preset" in self) != ("template" in self),
+        message="set exactly one of preset and template",
         found="'set exactly one of preset and template; found ' + (has(self.preset) ? "
         "'both' : 'neither')",
+        says=lambda self: (
+            "set exactly one of preset and template; found "
+            f"{'both' if 'preset' in self else 'neither'}"
+        ),
     ),
     Rule(
-        "has(self.preset) == has(oldSelf.preset)",
-        "a Workspace cannot turn from preset to template or back; make a new Workspace",
+        rule="has(self.preset) == has(oldSelf.preset)",
+        holds=lambda self, old: ("preset" in self) == ("preset" in old),
+        message="a Workspace cannot turn from preset to template or back; make a new "
+        "Workspace",
     ),
 )
 

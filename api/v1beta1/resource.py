@@ -29,6 +29,10 @@ MigProfile = Literal[
 """What NVIDIA's GPUs can be cut into: a GPU's share of compute and of memory."""
 
 
+MAX_NODES = 1024
+"""What status.workerNodes has room for."""
+
+
 class PartitionMode(StrEnum):
     """How a node's GPUs are shared out."""
 
@@ -38,23 +42,27 @@ class PartitionMode(StrEnum):
 
 PARTITION_RULES = (
     Rule(
-        "self.mode != 'mig' || has(self.profile)",
-        "mode mig needs a profile, such as 1g.10gb",
+        rule="self.mode != 'mig' || has(self.profile)",
+        holds=lambda self: self["mode"] != "mig" or "profile" in self,
+        message="mode mig needs a profile, such as 1g.10gb",
         field_path=".profile",
     ),
     Rule(
-        "self.mode != 'mig' || !has(self.count)",
-        "mode mig takes one slice and no count; remove it",
+        rule="self.mode != 'mig' || !has(self.count)",
+        holds=lambda self: self["mode"] != "mig" or "count" not in self,
+        message="mode mig takes one slice and no count; remove it",
         field_path=".count",
     ),
     Rule(
-        "self.mode != 'accelerator' || has(self.count)",
-        "mode accelerator needs a count: how many of a node's GPUs to use",
+        rule="self.mode != 'accelerator' || has(self.count)",
+        holds=lambda self: self["mode"] != "accelerator" or "count" in self,
+        message="mode accelerator needs a count: how many of a node's GPUs to use",
         field_path=".count",
     ),
     Rule(
-        "self.mode != 'accelerator' || !has(self.profile)",
-        "mode accelerator takes whole GPUs and no profile; remove it",
+        rule="self.mode != 'accelerator' || !has(self.profile)",
+        holds=lambda self: self["mode"] != "accelerator" or "profile" not in self,
+        message="mode accelerator takes whole GPUs and no profile; remove it",
         field_path=".profile",
     ),
 )
@@ -78,23 +86,34 @@ class Partition(ApiModel):
 
 RESOURCE_RULES = (
     Rule(
-        "(has(self.instanceType) ? self.instanceType : '') == "
+        rule="(has(self.instanceType) ? self.instanceType : '') == "
         "(has(oldSelf.instanceType) ? oldSelf.instanceType : '') || "
         "((!has(self.instanceType) || self.instanceType == '') && "
         "has(self.preferredNodes) && self.preferredNodes.size() > 0)",
-        "the instance type cannot be changed; make a new Workspace (it can be removed "
-        "where preferredNodes names the nodes)",
+        holds=lambda self, old: (
+            self.get("instanceType", "") == old.get("instanceType", "")
+            or (not self.get("instanceType") and bool(self.get("preferredNodes")))
+        ),
+        message="the instance type cannot be changed; make a new Workspace (it can be "
+        "removed where preferredNodes names the nodes)",
         found="'the instance type cannot be changed from ' + "
         "(has(oldSelf.instanceType) ? oldSelf.instanceType : 'none') + ' to ' + "
         "(has(self.instanceType) ? self.instanceType : 'none') + "
         "'; make a new Workspace (it can be removed where preferredNodes names the "
         "nodes)'",
+        says=lambda self, old: (
+            "the instance type cannot be changed from "
+            f"{old.get('instanceType', 'none')} to {self.get('instanceType', 'none')}; "
+            "make a new Workspace (it can be removed where preferredNodes names the "
+            "nodes)"
+        ),
         field_path=".instanceType",
     ),
     Rule(
-        "has(self.partition) == has(oldSelf.partition) && "
+        rule="has(self.partition) == has(oldSelf.partition) && "
         "(!has(self.partition) || self.partition == oldSelf.partition)",
-        "the partition cannot be changed; make a new Workspace",
+        holds=lambda self, old: self.get("partition") == old.get("partition"),
+        message="the partition cannot be changed; make a new Workspace",
         field_path=".partition",
     ),
 )
@@ -105,7 +124,7 @@ class Resource(ApiModel):
 
     model_config = ConfigDict(json_schema_extra=rules(*RESOURCE_RULES))
 
-    count: Annotated[Int32, Field(ge=1)] = 1
+    count: Annotated[Int32, Field(ge=1, le=MAX_NODES)] = 1
     """How many nodes to use. Where the model's memory needs decide,
     status.targetNodeCount says how many that is."""
 

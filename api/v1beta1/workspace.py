@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from pykaito.api.meta import ApiModel, ObjectMeta
-from pykaito.api.schema import Rule, rules
+from pykaito.api.schema import Rule, matches, rules
 from pykaito.api.v1beta1.inference import Inference
 from pykaito.api.v1beta1.resource import Resource
 from pykaito.api.v1beta1.status import WorkspaceStatus
@@ -15,6 +15,8 @@ MAX_NAME_LENGTH = 52
 """Of 63 characters in a label's value, a StatefulSet's pods need 11 for the
 revision hash that Kubernetes appends to the name."""
 
+_NAMES = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
 _NAME = (
     "the name must be lower-case letters, digits and -, from a letter to a letter "
     "or digit, because the Service is called the same"
@@ -22,31 +24,43 @@ _NAME = (
 
 WORKSPACE_RULES = (
     Rule(
-        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        _NAME,
+        rule=f"self.metadata.name.matches('{_NAMES}')",
+        holds=lambda self: matches(_NAMES, self["metadata"]["name"]),
+        message=_NAME,
         found=f"'{_NAME}; found ' + self.metadata.name",
+        says=lambda self: f"{_NAME}; found {self['metadata']['name']}",
         field_path=".metadata.name",
     ),
     Rule(
-        "has(self.inference) != has(self.tuning)",
-        "set exactly one of inference and tuning",
+        rule="has(self.inference) != has(self.tuning)",
+        holds=lambda self: ("inference" in self) != ("tuning" in self),
+        message="set exactly one of inference and tuning",
         found="'set exactly one of inference and tuning; found ' + "
         "(has(self.inference) ? 'both' : 'neither')",
+        says=lambda self: (
+            "set exactly one of inference and tuning; found "
+            f"{'both' if 'inference' in self else 'neither'}"
+        ),
         field_path=".inference",
     ),
     Rule(
-        "has(self.inference) == has(oldSelf.inference)",
-        "a Workspace cannot turn from inference to tuning or back; make a new one",
+        rule="has(self.inference) == has(oldSelf.inference)",
+        holds=lambda self, old: ("inference" in self) == ("inference" in old),
+        message="a Workspace cannot turn from inference to tuning or back; make a new "
+        "one",
         field_path=".inference",
     ),
     Rule(
-        "!has(self.tuning) || !has(self.resource.count) || self.resource.count == 1",
-        "tuning runs on one node; count must be 1",
+        rule="!has(self.tuning) || !has(self.resource.count) || "
+        "self.resource.count == 1",
+        holds=lambda self: "tuning" not in self or self["resource"]["count"] == 1,
+        message="tuning runs on one node; count must be 1",
         field_path=".resource.count",
     ),
     Rule(
-        "!has(self.tuning) || !has(self.resource.partition)",
-        "tuning needs whole nodes; remove partition",
+        rule="!has(self.tuning) || !has(self.resource.partition)",
+        holds=lambda self: "tuning" not in self or "partition" not in self["resource"],
+        message="tuning needs whole nodes; remove partition",
         field_path=".resource.partition",
     ),
 )

@@ -4,9 +4,10 @@ from typing import Any
 
 import yaml
 
-from hack.generate.structural import structural_schema
 from pykaito.api.definitions import Column, Definition, Version
 from pykaito.api.meta import GROUP
+from pykaito.api.schema import Rule
+from pykaito.api.structural import structural_schema
 
 HEADER = "# Made from api/ by `make generate`; changes here are overwritten.\n"
 
@@ -59,8 +60,19 @@ def _version(version: Version) -> dict[str, Any]:
         "storage": version.storage,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [_column(column) for column in version.columns],
-        "schema": {"openAPIV3Schema": structural_schema(version.model)},
+        "schema": {"openAPIV3Schema": _written(structural_schema(version.model))},
     }
+
+
+def _written(schema: Any) -> Any:
+    """Return a schema with its rules in the CRD's own words."""
+    if isinstance(schema, Rule):
+        return schema.as_schema()
+    if isinstance(schema, dict):
+        return {name: _written(value) for name, value in schema.items()}
+    if isinstance(schema, list):
+        return [_written(value) for value in schema]
+    return schema
 
 
 def _column(column: Column) -> dict[str, Any]:

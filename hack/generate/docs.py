@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from hack.generate import presets
 from hack.generate.markdown import table
-from hack.generate.structural import structural_schema
 from pykaito.api.definitions import DEFINITIONS, Definition
+from pykaito.api.schema import VALIDATIONS
+from pykaito.api.structural import structural_schema
 
 _SECTION = re.compile(
     r"(<!-- generated: (?P<title>.+?) -->\n).*?(<!-- end -->)", re.DOTALL
@@ -86,12 +87,12 @@ def _fields_table(walked: list[Field]) -> str:
 def _rules_table(walked: list[Field]) -> str:
     rows = [
         (
-            f"`{(field.path + rule.get('fieldPath', '')).removeprefix('.')}`",
-            "update" if "oldSelf" in rule["rule"] else "always",
-            rule["message"],
+            f"`{(field.path + rule.field_path).removeprefix('.')}`",
+            "update" if rule.is_transition else "always",
+            rule.message,
         )
         for field in walked
-        for rule in field.schema.get("x-kubernetes-validations", ())
+        for rule in field.schema.get(VALIDATIONS, ())
     ]
     return table(("Field", "When", "Rule"), rows)
 

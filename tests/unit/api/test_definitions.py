@@ -1,6 +1,6 @@
 import pytest
 
-from hack.generate.structural import structural_schema
+from pykaito.api.structural import structural_schema
 from pykaito.api.definitions import DEFINITIONS, WORKSPACE, Definition, Version
 
 TABLE = [

@@ -8,7 +8,7 @@ import pytest
 from hack.generate import docs
 from hack.generate.__main__ import ROOT, main
 from hack.generate.crds import custom_resource_definition
-from hack.generate.structural import structural_schema
+from pykaito.api.structural import structural_schema
 from pykaito.api.definitions import DEFINITIONS, Definition
 
 CRD = Path("manifests/crds/kaito.sh_workspaces.yaml")
