@@ -1,4 +1,4 @@
-"""The objects that serve a model, held against a golden file."""
+"""The objects that serve a model, held against golden files."""
 
 import json
 from pathlib import Path
@@ -10,70 +10,216 @@ import yaml
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference import manifests
-from pykaito.runtime.presets.plan import plan
+from pykaito.reconcilers.inference.manifests import ConfigFile
+from pykaito.runtime.presets.plan import Plan, plan
 from tests.unit.reconcilers.workspaces import raw_workspace
 
 GOLDEN = Path(__file__).parent / "golden"
 
+HUB = {"preset": {"name": "falcon-7b"}}
 PRIVATE = {
-    "inference": {
-        "preset": {
-            "name": "phi-3.5-mini-instruct",
-            "accessMode": "private",
-            "presetOptions": {
-                "image": "registry.example.com/phi-3.5:1",
-                "imagePullSecrets": ["registry-login"],
-            },
-        }
+    "preset": {
+        "name": "phi-3.5-mini-instruct",
+        "accessMode": "private",
+        "presetOptions": {
+            "image": "registry.example.com/phi-3.5:1",
+            "imagePullSecrets": ["registry-login"],
+        },
     }
 }
+TOKEN = {
+    "preset": {
+        "name": "phi-3.5-mini-instruct",
+        "presetOptions": {"modelAccessSecret": "hub-token"},
+    },
+    "config": "settings",
+}
+ADAPTERS = {
+    **HUB,
+    "adapters": [
+        {
+            "source": {"name": "tone.v2", "image": "registry.example.com/tone:2"},
+            "strength": "0.5",
+        },
+        {
+            "source": {
+                "name": "law",
+                "volumeSource": {"persistentVolumeClaim": {"claimName": "law"}},
+            }
+        },
+    ],
+}
+TEMPLATE = {
+    "template": {
+        "metadata": {"labels": {"team": "search"}, "annotations": {"note": "mine"}},
+        "spec": {
+            "containers": [
+                {
+                    "name": "server",
+                    "image": "registry.example.com/server:1",
+                    "ports": [{"containerPort": 5000}],
+                    "resources": {"limits": {"nvidia.com/gpu": "1"}},
+                }
+            ],
+            "tolerations": [
+                {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
+                {"key": "team", "operator": "Exists"},
+            ],
+            "affinity": {
+                "podAffinity": {"note": "kept"},
+                "nodeAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": ["kept"],
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [
+                            {
+                                "matchExpressions": [
+                                    {"key": "zone", "operator": "In", "values": ["a"]}
+                                ]
+                            },
+                            {
+                                "matchFields": [
+                                    {
+                                        "key": "metadata.name",
+                                        "operator": "NotIn",
+                                        "values": ["gpu-9"],
+                                    }
+                                ]
+                            },
+                        ]
+                    },
+                },
+            },
+        },
+    }
+}
+CASES: dict[str, dict[str, Any]] = {
+    "hub": HUB,
+    "private": PRIVATE,
+    "token": TOKEN,
+    "adapters": ADAPTERS,
+    "template": TEMPLATE,
+    "cpu": HUB,
+}
+NAMED = ConfigFile(config_map="settings", content="vllm: {}", checksum="c0ffee")
+DEFAULT = ConfigFile(config_map="", content="vllm: {}", checksum="c0ffee")
+CONFIGS = {"token": NAMED, "adapters": DEFAULT}
+ON_CPU = {"cpu": "3500m", "memory": "16Gi"}
 
 
-def rendered(**changes: Any) -> list[dict[str, Any]]:
-    raw = raw_workspace(**changes)
+def planned(workspace: Workspace, resources: dict[str, str] | None = None) -> Plan:
+    """Return the plan; of a template, what matters of it here."""
+    if workspace.inference and workspace.inference.template:
+        return Plan(nodes=2, node_resources={}, server=None)
+    made = plan(workspace)
+    return Plan(
+        nodes=made.nodes,
+        node_resources=resources or made.node_resources,
+        server=made.server,
+        image_pull_secrets=made.image_pull_secrets,
+    )
+
+
+def deployment(inference: Any = HUB, **options: Any) -> dict[str, Any]:
+    raw = raw_workspace(inference=inference)
     workspace = parse(Workspace, raw)
-    return [
-        manifests.service(workspace, raw),
-        manifests.deployment(
-            workspace,
-            raw,
-            plan(workspace),
-            nodes=["gpu-1", "gpu-0"],
-            runtime_image="registry.example.com/transformers:1",
-        ),
-    ]
+    resources = options.pop("resources", None)
+    defaults = {"nodes": ["gpu-1", "gpu-0"], "runtime_image": "registry/transformers:1"}
+    return manifests.deployment(
+        workspace, raw, planned(workspace, resources), **(defaults | options)
+    )
 
 
-@pytest.mark.parametrize(
-    ("name", "changes"), [("hub", {}), ("private", PRIVATE)], ids=["hub", "private"]
-)
-def test_the_objects_are_as_in_the_golden_file(
-    name: str, changes: dict[str, Any]
-) -> None:
+def service(**changes: Any) -> dict[str, Any]:
+    raw = raw_workspace(**changes)
+    return manifests.service(parse(Workspace, raw), raw)
+
+
+def pod(*args: Any, **options: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = deployment(*args, **options)["spec"]["template"]["spec"]
+    return spec
+
+
+def container(*args: Any, **options: Any) -> dict[str, Any]:
+    (found,) = pod(*args, **options)["containers"]
+    return dict(found)
+
+
+def rendered(name: str) -> list[dict[str, Any]]:
+    resources = ON_CPU if name == "cpu" else None
+    made = deployment(CASES[name], config=CONFIGS.get(name), resources=resources)
+    # A round trip through JSON, so that no part is written as an alias.
+    plain: list[dict[str, Any]] = json.loads(json.dumps([service(), made]))
+    return plain
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_objects_are_as_in_the_golden_file(name: str) -> None:
     golden = GOLDEN / f"{name}.yaml"
-    assert rendered(**changes) == list(yaml.safe_load_all(golden.read_text())), (
-        f"if the change is meant, write it: python {__file__}"
+    assert rendered(name) == list(yaml.safe_load_all(golden.read_text())), (
+        "if the change is meant, write it: python -m tests.unit.reconcilers."
+        "test_manifests"
     )
 
 
 def test_a_load_balancer_is_made_only_when_asked_for() -> None:
-    annotated = {"annotations": {"kaito.sh/enablelb": "True"}}
-    asked, unasked = rendered(metadata=annotated)[0], rendered()[0]
+    asked = service(metadata={"annotations": {"kaito.sh/enablelb": "True"}})
     assert asked["spec"]["type"] == "LoadBalancer"
-    assert unasked["spec"]["type"] == "ClusterIP"
+    assert service()["spec"]["type"] == "ClusterIP"
 
 
-def test_the_nodes_that_pods_are_bound_to_can_be_read_back() -> None:
-    assert manifests.bound_nodes(rendered()[1]) == ["gpu-0", "gpu-1"]
+def test_a_rollout_starts_a_pod_more_only_where_told_so() -> None:
+    with_room = deployment(surge=True)["spec"]["strategy"]["rollingUpdate"]
+    without = deployment(surge=False)["spec"]["strategy"]["rollingUpdate"]
+    assert with_room == {"maxSurge": 1, "maxUnavailable": 0}
+    assert without == {"maxSurge": 0, "maxUnavailable": 1}
 
 
-def test_the_order_of_the_nodes_makes_no_difference() -> None:
-    assert manifests.affinity(["b", "a"]) == manifests.affinity(["a", "b"])
+def test_only_the_strategy_differs_by_room() -> None:
+    with_room, without = deployment(surge=True), deployment(surge=False)
+    assert with_room["spec"]["template"] == without["spec"]["template"]
+
+
+def test_the_token_of_the_hub_is_a_reference_that_has_to_be_there() -> None:
+    (variable,) = (v for v in container(TOKEN)["env"] if v["name"] == "HF_TOKEN")
+    reference = {"name": "hub-token", "key": "HF_TOKEN"}
+    assert variable == {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}
+
+
+def test_the_memory_of_a_cpu_is_limited_and_its_time_is_not() -> None:
+    assert container(resources=ON_CPU)["resources"] == {
+        "requests": {"cpu": "3500m", "memory": "16Gi"},
+        "limits": {"memory": "16Gi"},
+    }
+
+
+def test_a_server_without_gpus_has_a_thread_for_each_core_it_asks_for() -> None:
+    variables = {v["name"]: v["value"] for v in container(resources=ON_CPU)["env"]}
+    assert variables["OMP_NUM_THREADS"] == "3"
+    assert "tolerations" not in pod(resources=ON_CPU)
+
+
+def test_the_settings_of_a_named_config_map_are_mounted_from_it() -> None:
+    made = deployment(config=NAMED)["spec"]["template"]
+    assert made["metadata"]["annotations"] == {"kaito.sh/config-checksum": "c0ffee"}
+    (volume,) = (v for v in made["spec"]["volumes"] if v["name"] == "config")
+    assert volume["configMap"] == {"name": "settings"}
+
+
+def test_default_settings_travel_with_the_pod() -> None:
+    made = deployment(config=DEFAULT)["spec"]["template"]
+    assert made["metadata"]["annotations"] == {"kaito.sh/inference-config": "vllm: {}"}
+    (volume,) = (v for v in made["spec"]["volumes"] if v["name"] == "config")
+    (item,) = volume["downwardAPI"]["items"]
+    assert item["path"] == "inference_config.yaml"
+
+
+def test_without_settings_nothing_is_mounted() -> None:
+    assert "annotations" not in deployment()["spec"]["template"]["metadata"]
+    assert "KAITO_CONFIG_FILE" not in str(container())
+    assert "/mnt/config" not in str(container())
 
 
 if __name__ == "__main__":
-    for name, changes in (("hub", {}), ("private", PRIVATE)):
-        # A round trip through JSON, so that no part is written as an alias.
-        plain = json.loads(json.dumps(rendered(**changes)))
-        text = yaml.safe_dump_all(plain, sort_keys=False)
-        (GOLDEN / f"{name}.yaml").write_text(text)
+    for case in CASES:
+        text = yaml.safe_dump_all(rendered(case), sort_keys=False)
+        (GOLDEN / f"{case}.yaml").write_text(text)

@@ -1,0 +1,16 @@
+"""The objects that serve a model: pure functions of Workspace and plan."""
+
+from pykaito.reconcilers.inference.manifests.config import ConfigFile
+from pykaito.reconcilers.inference.manifests.deployments import deployment
+from pykaito.reconcilers.inference.manifests.placement import affinity, bound_nodes
+from pykaito.reconcilers.inference.manifests.preset_pod import command
+from pykaito.reconcilers.inference.manifests.services import service
+
+__all__ = [
+    "ConfigFile",
+    "affinity",
+    "bound_nodes",
+    "command",
+    "deployment",
+    "service",
+]

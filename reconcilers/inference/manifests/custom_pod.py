@@ -1,0 +1,39 @@
+"""The pod of a user's own template, kept as it was written."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.reconcilers.inference.manifests.identity import selector
+from pykaito.reconcilers.inference.manifests.placement import narrowed
+from pykaito.reconcilers.inference.manifests.preset_pod import GPU_TOLERATIONS
+
+
+def custom_pod(
+    workspace: Workspace, template: Mapping[str, Any], *, nodes: Sequence[str]
+) -> dict[str, Any]:
+    """Return the template with what binds its pods to Workspace and nodes.
+
+    That is a label, the nodes' names in its affinity, and tolerations of what GPU
+    nodes are tainted with; nothing else of it is touched.
+    """
+    metadata = template.get("metadata") or {}
+    spec = template.get("spec") or {}
+    tolerations = list(spec.get("tolerations") or ())
+    missing = [
+        dict(toleration)
+        for toleration in GPU_TOLERATIONS
+        if toleration not in tolerations
+    ]
+    return {
+        **template,
+        "metadata": {
+            **metadata,
+            "labels": {**(metadata.get("labels") or {}), **selector(workspace)},
+        },
+        "spec": {
+            **spec,
+            "affinity": narrowed(spec.get("affinity") or {}, nodes),
+            "tolerations": [*tolerations, *missing],
+        },
+    }

@@ -1,0 +1,193 @@
+"""The pod of a preset's model server."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pykaito.api.quantity import parse_quantity
+from pykaito.api.v1beta1.adapter import Adapter
+from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.reconcilers.inference.manifests import adapters as lora
+from pykaito.reconcilers.inference.manifests import config as settings
+from pykaito.reconcilers.inference.manifests.config import ConfigFile
+from pykaito.reconcilers.inference.manifests.containers import (
+    CONFINED,
+    LAST_WORDS,
+    RUNTIME_UID,
+    copy_tool,
+)
+from pykaito.reconcilers.inference.manifests.identity import selector
+from pykaito.reconcilers.inference.manifests.placement import affinity
+from pykaito.reconcilers.inference.manifests.services import SERVER_PORT
+from pykaito.reconcilers.inference.manifests.weights import WEIGHTS, copy_weights
+from pykaito.runtime.presets.plan import GPU_RESOURCE, ModelServer, Plan
+
+#: The only folder that a confined server can write to.
+TMP = "/tmp"  # noqa: S108 - a volume of the pod's own
+
+#: The key of a model access Secret, and the variable that libraries look for.
+HF_TOKEN = "HF_TOKEN"  # noqa: S105 - a name, no secret
+
+#: Seconds that requests in flight get to end when a pod is asked to stop.
+DRAIN_SECONDS = 60
+PROBE_PERIOD_SECONDS = 5
+
+#: Runs inside the container before it gets SIGTERM: the server is a child of
+#: `accelerate launch`, which passes no signal on, so it is told by its own pid. A
+#: server that has not started yet has none, and is waited for.
+DRAIN_SCRIPT = (
+    "until pid=$(cat /tmp/inference_api.pid) && kill -TERM $pid; do sleep 0.2; done "
+    "2>/dev/null; while kill -0 $pid 2>/dev/null; do sleep 0.2; done"
+)
+
+GPU_TOLERATIONS: Sequence[Mapping[str, Any]] = (
+    {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
+    {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
+)
+
+
+def preset_pod(
+    workspace: Workspace,
+    plan: Plan,
+    server: ModelServer,
+    *,
+    config: ConfigFile | None,
+    nodes: Sequence[str],
+    runtime_image: str,
+) -> dict[str, Any]:
+    """Return the template of the pods that serve a preset."""
+    metadata: dict[str, Any] = {"labels": selector(workspace)}
+    if config is not None:
+        metadata["annotations"] = settings.annotations(config)
+    adapters = workspace.inference.adapters if workspace.inference else ()
+    main = workspace.metadata.name
+    from_images = [
+        *([copy_weights(server.weights_image)] if server.weights_image else ()),
+        *lora.copy_adapters(adapters, main=main),
+    ]
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": RUNTIME_UID,
+            "runAsGroup": RUNTIME_UID,
+            "fsGroup": RUNTIME_UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": DRAIN_SECONDS + 15,
+        "affinity": affinity(nodes),
+        "initContainers": [copy_tool(runtime_image), *from_images]
+        if from_images
+        else [],
+        "containers": [
+            {
+                "name": main,
+                "image": runtime_image,
+                "workingDir": "/workspace/tfs",
+                "command": ["/bin/sh", "-c", command(server)],
+                "env": _environment(plan, server, adapters, config),
+                "ports": [{"name": "http", "containerPort": SERVER_PORT}],
+                "resources": resources(plan),
+                **_probes(server),
+                "lifecycle": {
+                    "preStop": {"exec": {"command": ["/bin/sh", "-c", DRAIN_SCRIPT]}}
+                },
+                "terminationMessagePolicy": LAST_WORDS,
+                "securityContext": CONFINED,
+                "volumeMounts": [
+                    {"name": "weights", "mountPath": WEIGHTS},
+                    {"name": "tmp", "mountPath": TMP},
+                    {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount
+                    *lora.mounts(adapters),
+                    *([settings.mount()] if config is not None else ()),
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "weights", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "dshm", "emptyDir": {"medium": "Memory"}},
+            *([{"name": "tools", "emptyDir": {}}] if from_images else ()),
+            *lora.volumes(adapters),
+            *([settings.volume(config)] if config is not None else ()),
+        ],
+    }
+    if GPU_RESOURCE in plan.node_resources:
+        spec["tolerations"] = [dict(toleration) for toleration in GPU_TOLERATIONS]
+    if plan.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in plan.image_pull_secrets]
+    return {"metadata": metadata, "spec": spec}
+
+
+def command(server: ModelServer) -> str:
+    """Return the shell command that users may edit in the workload."""
+    source = "" if server.weights_image else " --allow_remote_files"
+    if server.revision:
+        source += f" --revision {server.revision}"
+    model = WEIGHTS if server.weights_image else server.preset.hub
+    limited = server.context_length < server.preset.context_length
+    limit = f" --max_model_len {server.context_length}" if limited else ""
+    return (
+        "accelerate launch --num_processes 1 --num_machines 1 --machine_rank 0 "
+        "--gpu_ids all inference_api.py --pipeline text-generation "
+        f"--torch_dtype {server.dtype} "
+        f"--pretrained_model_name_or_path {model}{source} "
+        f"--served_model_name {server.served_model_name}{limit}"
+    )
+
+
+def loading_seconds(server: ModelServer) -> int:
+    """Return how long a model may take until it is loaded."""
+    return server.preset.readiness_minutes * 60
+
+
+def resources(plan: Plan) -> dict[str, Any]:
+    """Return the container's share of its node.
+
+    Devices have to be limited to what is requested. A server that outgrows its
+    memory should be ended rather than its neighbours; one that could have more
+    processor time than it asked for, and nobody else wants it, should have it.
+    """
+    requests = dict(plan.node_resources)
+    limits = {name: value for name, value in requests.items() if name != "cpu"}
+    return {"requests": requests, "limits": limits}
+
+
+def _environment(
+    plan: Plan,
+    server: ModelServer,
+    adapters: Sequence[Adapter],
+    config: ConfigFile | None,
+) -> list[dict[str, Any]]:
+    variables = {"HF_HOME": f"{TMP}/huggingface", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    if server.weights_image:
+        variables["HF_HUB_OFFLINE"] = "1"
+    if adapters:
+        variables["KAITO_ADAPTERS"] = lora.listed(adapters)
+    if config is not None:
+        variables["KAITO_CONFIG_FILE"] = settings.FILE
+    if cores := plan.node_resources.get("cpu"):
+        # Of itself torch starts a thread for each core of the node.
+        variables["OMP_NUM_THREADS"] = str(max(1, int(parse_quantity(cores))))
+    environment: list[dict[str, Any]] = [
+        {"name": name, "value": value} for name, value in variables.items()
+    ]
+    if server.model_access_secret:
+        # Not optional: the kubelet names a Secret that is missing, and the hub's
+        # refusal without a token would not.
+        reference = {"name": server.model_access_secret, "key": HF_TOKEN}
+        environment.append({"name": HF_TOKEN, "valueFrom": {"secretKeyRef": reference}})
+    return environment
+
+
+def _probes(server: ModelServer) -> dict[str, Any]:
+    health = {"httpGet": {"path": "/health", "port": "http"}}
+    probe = {**health, "periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": 5}
+    return {
+        "startupProbe": {
+            **probe,
+            "failureThreshold": loading_seconds(server) // PROBE_PERIOD_SECONDS,
+        },
+        "readinessProbe": probe,
+        "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
+    }
