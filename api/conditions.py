@@ -26,6 +26,9 @@ class WorkspaceCondition(StrEnum):
     INFERENCE_READY = "InferenceReady"
     """The model server answers."""
 
+    INFERENCE_STALLED = "InferenceStalled"
+    """Only a person can bring up the model server; absent otherwise."""
+
     BENCHMARK_COMPLETED = "BenchmarkCompleted"
     """The throughput of the model server has been measured."""
 

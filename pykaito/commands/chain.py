@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pykaito.api.conditions import (
@@ -134,7 +135,12 @@ def _deployment(seen: Snapshot) -> Iterator[Link]:
 
 def _pods(seen: Snapshot) -> Iterator[Link]:
     staying = [pod for pod in seen.pods if not is_leaving(pod)]
-    diagnosed = [(pod, diagnose([pod])) for pod in staying if not _serves(pod)]
+    now = datetime.now(UTC)
+    diagnosed = [
+        (pod, diagnose([pod], seen.workspace, now))
+        for pod in staying
+        if not _serves(pod)
+    ]
     for pod, found in sorted(diagnosed, key=lambda pair: pair[1].progressing):
         loading = found.progressing and _is_loading(pod)
         yield Link(

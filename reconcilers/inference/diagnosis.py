@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason
@@ -31,11 +32,21 @@ START_REASONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What holds the workload up. ``progressing``: waiting may mend it."""
+    """How a workload is, and what holds it up if something does.
 
-    reason: InferenceReason
+    Attributes:
+        reason: one word, SUCCESS where it serves.
+        message: what was found and what a person can do, in sentences.
+        progressing: nothing is wrong, it only takes its time.
+        stalled: waiting does not mend it, only a person can.
+        look_again: seconds after which the time alone may change the above.
+    """
+
+    reason: str
     message: str
     progressing: bool = False
+    stalled: bool = False
+    look_again: float | None = None
 
 
 #: The first of these that any pod shows is told: the further left, the surer
@@ -51,14 +62,21 @@ PRIORITY = (
     InferenceReason.UNSCHEDULABLE,
     InferenceReason.PENDING,
 )
+_RANK: Mapping[str, int] = {reason: rank for rank, reason in enumerate(PRIORITY)}
 
 
-def diagnose(pods: Sequence[Object]) -> Diagnosis:
+def diagnose(pods: Sequence[Object], workspace: Object, now: datetime) -> Diagnosis:
     """Return the worst of what the pods show, or how far they are.
+
+    Args:
+        pods: those of the Workspace.
+        workspace: whose fields a remedy names.
+        now: the time.
 
     Pods that have failed stay for a record while others take their place: they
     count only as long as those do not come along.
     """
+    del workspace, now
     findings = [finding for pod in pods for finding in _of_pod(pod)]
     living = [
         finding for pod in pods if not _has_ended(pod) for finding in _of_pod(pod)
@@ -66,12 +84,8 @@ def diagnose(pods: Sequence[Object]) -> Diagnosis:
     if living and all(finding.progressing for finding in living):
         findings = living
     if not findings:
-        return Diagnosis(
-            InferenceReason.PENDING,
-            "waiting for the workload's pod to be created",
-            progressing=True,
-        )
-    return min(findings, key=lambda finding: PRIORITY.index(finding.reason))
+        return pending("waiting for the workload's pod to be created")
+    return min(findings, key=lambda finding: _RANK[finding.reason])
 
 
 def _has_ended(pod: Object) -> bool:
@@ -82,7 +96,7 @@ def _of_pod(pod: Object) -> Iterator[Diagnosis]:
     name = pod["metadata"]["name"]
     status: Mapping[str, Any] = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp"):
-        yield _pending(f"pod {name} is shutting down")
+        yield pending(f"pod {name} is shutting down")
         return
     if status.get("reason") == "Evicted":
         yield _evicted(name, status.get("message", ""))
@@ -101,7 +115,7 @@ def _of_pod(pod: Object) -> Iterator[Diagnosis]:
     troubles = [found for c in containers if (found := _of_container(name, c))]
     yield from troubles
     if not troubles:
-        yield _pending(_progress(name, status))
+        yield pending(_progress(name, status))
 
 
 def _of_container(pod: str, container: Mapping[str, Any]) -> Diagnosis | None:
@@ -164,6 +178,7 @@ def _progress(pod: str, status: Mapping[str, Any]) -> str:
     return f"pod {pod} is pulling its image"
 
 
-def _pending(message: str) -> Diagnosis:
+def pending(message: str) -> Diagnosis:
+    """Return how far a workload is that comes along."""
     reason = InferenceReason.PENDING
     return Diagnosis(reason, message, progressing=True)

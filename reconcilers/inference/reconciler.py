@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pykaito.reconcilers.inference.status import CONDITIONS
-
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
 from pykaito.api.labels import WORKSPACE
 from pykaito.api.v1beta1.workspace import Workspace
@@ -22,6 +20,8 @@ from pykaito.operator.store import OWNER_UID
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
+from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.status import CONDITIONS, conditions, judge
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.planning import choose, plan_on
@@ -81,38 +81,42 @@ class InferenceReconciler:
         if live is None:
             self._services.forget(where)
             self._deployments.forget(where)
-            return
+            return None
         if live["metadata"].get("deletionTimestamp"):
-            return
+            return None
         note = partial(self._written.note, request)
         workspace = parsed(Workspace, live)
         if workspace.inference is None:
-            return
+            return None
         try:
             known = await self._lookups.known(workspace)
             planned = self._plan(live, workspace, known)
         except PlanError as error:
             if error.terminal or not self._is_judged(live):
-                await self._write(live, _failed(str(error), error.reason), note)
+                found = Diagnosis(error.reason, str(error), stalled=error.terminal)
+                await self._write(live, found, note)
             if error.terminal:
-                return
+                return None
             raise UnavailableError(str(error)) from error
         ready = self._nodes(live, is_ready)
         nodes = self._nodes_to_bind(live, ready, planned)
         if not nodes:
             await self._write(
                 live,
-                _pending(f"waiting for nodes: {len(ready)} of {planned.nodes} ready"),
+                pending(f"waiting for nodes: {len(ready)} of {planned.nodes} ready"),
                 note,
             )
-            return
+            return None
         try:
-            condition = await self._serve(live, workspace, planned, nodes, note)
+            deployed, theirs = await self._serve(live, workspace, planned, nodes, note)
         except REFUSALS as error:
             reason, message = refusal(error)
-            await self._write(live, _failed(message, reason), note)
+            await self._write(live, Diagnosis(reason, message), note)
             raise
-        await self._write(live, condition, note)
+        pods = self._informers.pods.store.by_index(POD_INDEX, str(key(live)))
+        found = judge(deployed, pods, live, self._clock.now())
+        await self._write(live, found, note, remark=_describe(theirs))
+        return Result(found.look_again) if found.look_again else None
 
     def _is_judged(self, live: Object) -> bool:
         """Whether there is a workload of this very spec, and it is told how it is."""
@@ -158,7 +162,8 @@ class InferenceReconciler:
         planned: Plan,
         nodes: Sequence[str],
         note: Note,
-    ) -> Condition:
+    ) -> tuple[Object, Sequence[FieldConflict]]:
+        """Apply what serves; return the Deployment and the fields left to others."""
         service = await self._services.apply(manifests.service(workspace, live), note)
         applied = await self._deployments.apply(
             manifests.deployment(
@@ -175,49 +180,20 @@ class InferenceReconciler:
         # After a restart all is new to this process, and told already.
         if newly_left and _describe(theirs) not in self._told(live):
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
-        return self._judge(live, applied.obj, theirs)
-
-    def _judge(
-        self, live: Object, deployed: Object, theirs: Sequence[FieldConflict]
-    ) -> Condition:
-        """Say whether the applied Deployment serves, from what the cache shows."""
-        note = f"; {_describe(theirs)}" if theirs else ""
-        status = deployed.get("status") or {}
-        wanted = deployed["spec"]["replicas"]
-        current = status.get("observedGeneration") == deployed["metadata"]["generation"]
-        if (
-            wanted
-            and current
-            and status.get("availableReplicas", 0) >= wanted
-            and status.get("updatedReplicas", 0) >= wanted
-            and status.get("replicas", 0) == wanted
-        ):
-            return Condition(
-                WorkspaceCondition.INFERENCE_READY,
-                "True",
-                InferenceReason.SUCCESS,
-                f"{wanted} of {wanted} replicas serve{note}",
-            )
-        if not wanted:
-            return _pending(f"the Deployment is scaled to 0 replicas{note}")
-        pods = self._informers.pods.store.by_index(POD_INDEX, str(key(live)))
-        if not pods and (refused := _pods_refused(deployed)):
-            return _failed(refused + note, PODS_REFUSED)
-        found = diagnose(pods)
-        if found.progressing:
-            return _pending(found.message + note)
-        return _failed(found.message + note, found.reason)
+        return applied.obj, theirs
 
     @staticmethod
     def _told(live: Object) -> str:
         """Return InferenceReady's message as it is written."""
         return str((_inference_ready(live) or {}).get("message", ""))
 
-    async def _write(self, live: Object, condition: Condition, note: Note) -> None:
+    async def _write(
+        self, live: Object, found: Diagnosis, note: Note, remark: str = ""
+    ) -> None:
         written = (live.get("status") or {}).get("conditions", ())
-        conditions = merge(
+        wanted = merge(
             written,
-            [condition],
+            conditions(found, remark),
             generation=live["metadata"]["generation"],
             now=self._clock.now(),
         )
@@ -225,12 +201,14 @@ class InferenceReconciler:
             self._client,
             self._informers.workspaces,
             live,
-            {"conditions": conditions},
+            {"conditions": wanted},
             owned_conditions=CONDITIONS,
             field_manager=FIELD_MANAGER,
             note=note,
         )
-        for turned in changed(written, conditions):
+        for turned in changed(written, wanted):
+            if turned["type"] != WorkspaceCondition.INFERENCE_READY:
+                continue
             ready = turned["status"] == "True"
             if ready or turned["reason"] != InferenceReason.PENDING:
                 record = self._events.normal if ready else self._events.warning
@@ -252,26 +230,8 @@ def _inference_ready(live: Object) -> Mapping[str, Any] | None:
     return None
 
 
-def _pods_refused(deployed: Object) -> str:
-    """Return why no pod can be created, such as a quota; empty if one can."""
-    for condition in (deployed.get("status") or {}).get("conditions", ()):
-        if (condition["type"], condition["status"]) == ("ReplicaFailure", "True"):
-            return f"the workload's pod is refused: {condition.get('message', '')}"
-    return ""
-
-
-def _pending(message: str) -> Condition:
-    return Condition(
-        WorkspaceCondition.INFERENCE_READY, "False", InferenceReason.PENDING, message
-    )
-
-
-def _failed(message: str, reason: str) -> Condition:
-    return Condition(
-        WorkspaceCondition.INFERENCE_READY, "False", reason, with_help(message, reason)
-    )
-
-
 def _describe(theirs: Sequence[FieldConflict]) -> str:
+    if not theirs:
+        return ""
     fields = sorted({f"{c.field} ({c.manager or 'someone else'})" for c in theirs})
     return f"left as their owners set them: {', '.join(fields)}"

@@ -10,7 +10,7 @@ from pykaito.provisioners.protocol import MachineReason
 from pykaito.reconcilers.apply import APPLY_REFUSED, NAME_TAKEN
 from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
 from pykaito.reconcilers.inference.diagnosis import PRIORITY
-from pykaito.reconcilers.inference.reconciler import PODS_REFUSED
+from pykaito.reconcilers.inference.status import PODS_REFUSED
 from pykaito.reconcilers.workspace.status import NO_MATCHING_NODE
 from pykaito.runtime.presets.plan import PlanReason
 

@@ -1,9 +1,14 @@
 """Why pods do not serve yet is told in words a person can act on."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason
 from pykaito.reconcilers.inference.diagnosis import diagnose
+from tests.unit.reconcilers.workspaces import raw_workspace
+
+WORKSPACE = raw_workspace()
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def pod(
@@ -27,24 +32,30 @@ def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
 
 
 def test_no_pod_yet_is_progress() -> None:
-    assert diagnose([]).progressing
+    assert diagnose([], WORKSPACE, NOW).progressing
 
 
 def test_an_image_that_cannot_be_pulled_is_named_with_the_registrys_answer() -> None:
-    found = diagnose([pod(waiting("ErrImagePull", "401 Unauthorized"))])
+    found = diagnose([pod(waiting("ErrImagePull", "401 Unauthorized"))], WORKSPACE, NOW)
     assert found.reason is InferenceReason.IMAGE_PULL_ERROR
     assert "reg/model:1" in found.message
     assert "401 Unauthorized" in found.message
 
 
 def test_an_init_containers_image_counts_too() -> None:
-    found = diagnose([pod(init=[waiting("ImagePullBackOff", "not found")])])
+    found = diagnose(
+        [pod(init=[waiting("ImagePullBackOff", "not found")])], WORKSPACE, NOW
+    )
     assert found.reason is InferenceReason.IMAGE_PULL_ERROR
 
 
 def test_a_crash_loop_is_told_with_the_last_words() -> None:
     last = {"terminated": {"exitCode": 1, "message": "loading\nno config.json\n"}}
-    found = diagnose([pod(waiting("CrashLoopBackOff", lastState=last, restartCount=3))])
+    found = diagnose(
+        [pod(waiting("CrashLoopBackOff", lastState=last, restartCount=3))],
+        WORKSPACE,
+        NOW,
+    )
     assert found.reason is InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF
     assert "no config.json" in found.message
     assert "3 restarts" in found.message
@@ -54,7 +65,7 @@ def test_a_crash_loop_is_told_with_the_last_words() -> None:
 def test_a_container_that_crashed_and_runs_again_is_told_as_before() -> None:
     last = {"terminated": {"exitCode": 1, "message": "no config.json"}}
     again = {"name": "server", "state": {"running": {}}, "lastState": last}
-    found = diagnose([pod(again | {"restartCount": 1})])
+    found = diagnose([pod(again | {"restartCount": 1})], WORKSPACE, NOW)
     assert found.reason is InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF
     assert "no config.json" in found.message
 
@@ -62,20 +73,25 @@ def test_a_container_that_crashed_and_runs_again_is_told_as_before() -> None:
 def test_a_container_that_has_recovered_is_not_told_as_crashed() -> None:
     last = {"terminated": {"exitCode": 1}}
     fine = {"name": "weights", "state": {"terminated": {"exitCode": 0}}, "ready": True}
-    assert diagnose([pod(init=[fine | {"lastState": last}])]).progressing
+    assert diagnose(
+        [pod(init=[fine | {"lastState": last}])], WORKSPACE, NOW
+    ).progressing
 
 
 def test_an_evicted_pod_does_not_count_while_another_takes_its_place() -> None:
     evicted = pod(reason="Evicted", phase="Failed", message="low on memory")
     loading = pod({"name": "server", "state": {"running": {}}})
-    assert diagnose([evicted, loading]).progressing
+    assert diagnose([evicted, loading], WORKSPACE, NOW).progressing
     waits = pod(conditions=[{"type": "PodScheduled", "status": "False"}])
-    assert diagnose([evicted, waits]).reason is InferenceReason.NODE_MEMORY_PRESSURE
+    assert (
+        diagnose([evicted, waits], WORKSPACE, NOW).reason
+        is InferenceReason.NODE_MEMORY_PRESSURE
+    )
 
 
 def test_out_of_memory_is_told_rather_than_the_crash_loop_it_causes() -> None:
     last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
-    found = diagnose([pod(waiting("CrashLoopBackOff", lastState=last))])
+    found = diagnose([pod(waiting("CrashLoopBackOff", lastState=last))], WORKSPACE, NOW)
     assert found.reason is InferenceReason.CONTAINER_OOM_KILLED
 
 
@@ -85,28 +101,32 @@ def test_the_schedulers_reason_is_passed_on() -> None:
         "status": "False",
         "message": "0/2 nodes are available: 2 Insufficient nvidia.com/gpu.",
     }
-    found = diagnose([pod(conditions=[condition])])
+    found = diagnose([pod(conditions=[condition])], WORKSPACE, NOW)
     assert found.reason is InferenceReason.UNSCHEDULABLE
     assert "Insufficient nvidia.com/gpu" in found.message
 
 
 def test_an_eviction_for_disk_is_told_as_disk_pressure() -> None:
-    found = diagnose([pod(reason="Evicted", message="low on ephemeral-storage")])
+    found = diagnose(
+        [pod(reason="Evicted", message="low on ephemeral-storage")], WORKSPACE, NOW
+    )
     assert found.reason is InferenceReason.NODE_DISK_PRESSURE
 
 
 def test_a_running_container_is_loading_the_model() -> None:
-    found = diagnose([pod({"name": "server", "state": {"running": {}}})])
+    found = diagnose(
+        [pod({"name": "server", "state": {"running": {}}})], WORKSPACE, NOW
+    )
     assert found.progressing
     assert "loading the model" in found.message
 
 
 def test_weights_on_their_way_are_progress() -> None:
     init = [{"name": "weights", "state": {"running": {}}}]
-    assert "fetching weights" in diagnose([pod(init=init)]).message
+    assert "fetching weights" in diagnose([pod(init=init)], WORKSPACE, NOW).message
 
 
 def test_the_worst_of_several_pods_is_told() -> None:
     loading = pod({"name": "server", "state": {"running": {}}})
-    found = diagnose([loading, pod(waiting("ErrImagePull"))])
+    found = diagnose([loading, pod(waiting("ErrImagePull"))], WORKSPACE, NOW)
     assert found.reason is InferenceReason.IMAGE_PULL_ERROR
