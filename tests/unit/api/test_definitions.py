@@ -1,7 +1,7 @@
 import pytest
 
-from pykaito.api.structural import structural_schema
 from pykaito.api.definitions import DEFINITIONS, WORKSPACE, Definition, Version
+from pykaito.api.structural import structural_schema
 
 TABLE = [
     "INSTANCE",

@@ -4,10 +4,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import ConfigDict, Field, create_model
 
-from pykaito.api.structural import UnsupportedSchemaError, structural_schema
 from pykaito.api.meta import ApiModel, ObjectMeta
 from pykaito.api.schema import PRESERVE_UNKNOWN, Int32, Quantity, Rule, rules
-
+from pykaito.api.structural import UnsupportedSchemaError, structural_schema
 
 A_RULE = Rule(rule="self.a", holds=lambda self: self["a"], message="always")
 B_RULE = Rule(rule="self.b", holds=lambda self: self["b"], message="more")

@@ -8,8 +8,8 @@ import pytest
 from hack.generate import docs
 from hack.generate.__main__ import ROOT, main
 from hack.generate.crds import custom_resource_definition
-from pykaito.api.structural import structural_schema
 from pykaito.api.definitions import DEFINITIONS, Definition
+from pykaito.api.structural import structural_schema
 
 CRD = Path("manifests/crds/kaito.sh_workspaces.yaml")
 
