@@ -32,6 +32,9 @@ GPU_RESOURCE = "nvidia.com/gpu"
 class PlanReason(StrEnum):
     """Why a spec cannot be served, as one word."""
 
+    CONFIG_INVALID = "ConfigInvalid"
+    CONFIG_KEY_MISSING = "ConfigKeyMissing"
+    CONFIG_NOT_FOUND = "ConfigNotFound"
     MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     PRESET_NOT_FOUND = "PresetNotFound"
     PRESET_PRIVATE = "PresetPrivate"
