@@ -43,14 +43,13 @@ def _no(answer: bool) -> bool:
     return not answer
 
 
-class Applied:
+class Live:
     """A Workspace in a namespace, as kubectl shows it."""
 
-    def __init__(self, kubectl: Kubectl, namespace: str, obj: dict[str, Any]) -> None:
+    def __init__(self, kubectl: Kubectl, namespace: str, name: str) -> None:
         self._kubectl = kubectl
         self.namespace = namespace
-        self.name: str = obj["metadata"]["name"]
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
+        self.name = name
 
     def kubectl(self, *args: str, **options: Any) -> str:
         """Run kubectl in the namespace and return what it printed."""
@@ -97,6 +96,14 @@ class Applied:
             for event in found["items"]
             if event["regarding"]["name"] == self.name
         }
+
+
+class Applied(Live):
+    """A Workspace that is applied with it."""
+
+    def __init__(self, kubectl: Kubectl, namespace: str, obj: dict[str, Any]) -> None:
+        super().__init__(kubectl, namespace, obj["metadata"]["name"])
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
 
 
 @contextlib.contextmanager

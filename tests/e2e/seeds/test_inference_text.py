@@ -1,0 +1,28 @@
+"""The inference document, in its oldest form, which knows one runtime."""
+
+import pytest
+
+from tests.e2e.seeds.reader import Prepare, Readers
+
+pytestmark = [
+    pytest.mark.usefixtures("operator"),
+    pytest.mark.serial,
+    pytest.mark.timeout(600),
+]
+
+
+def test_a_workspace_serves_on_two_v100s_and_an_adapters_placeholder_is_explained(
+    reader_of: Readers, prepare: Prepare
+) -> None:
+    prepare("Standard_NC12s_v3", apps="falcon-7b")
+    reader = reader_of("inference_text")
+    reader.types("kubectl apply -f examples/inference/falcon-7b.yaml")
+    workspace = reader.workspace("workspace-falcon-7b")
+    workspace.wait_serving()
+    (pod,) = workspace.get("pods")
+    assert "initContainers" not in pod["spec"]
+    reader.types("kubectl apply -f examples/inference/falcon-7b-adapter.yaml")
+    message = workspace.wait_reason("InferenceReady", "ImagePullError", 120)
+    assert "<YOUR_IMAGE>" in message
+    (pod,) = workspace.get("pods")
+    assert "<YOUR_IMAGE>" in [c["image"] for c in pod["spec"]["initContainers"]]
