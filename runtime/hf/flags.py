@@ -38,6 +38,7 @@ class Settings:
     max_request_bytes: int
     request_timeout: float
     drain_timeout: float
+    adapters_dir: str
 
 
 class FlagError(Exception):
@@ -104,8 +105,10 @@ def _build_parser() -> argparse.ArgumentParser:
     switch("--load_in_4bit", text)
     text = "quantise to 8 bits while loading (bitsandbytes, needs a GPU)"
     switch("--load_in_8bit", text)
-    text = "most tokens of prompt and answer together; the model's own if not given"
+    text = "most tokens of prompt and answer together; at most the model's own"
     add("--max_model_len", help=text, type=_number(int, 1))
+    text = "folder with a folder per LoRA adapter that KAITO_ADAPTERS names"
+    add("--adapters_dir", default="/mnt/adapter", help=text, type=_text)
     text = "file with a Jinja chat template, instead of the tokenizer's"
     add("--chat_template", help=text, type=_file_content)
 

@@ -6,7 +6,7 @@ seconds: the server imports it on a thread, with its port open already.
 
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ import transformers
 
 from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.flags import Settings
+from pykaito.runtime.hf.lora_files import AdapterFiles
+from pykaito.runtime.hf.lora_merge import merge_adapters
 from pykaito.runtime.hf.model_source import LoadError
 
 log = logging.getLogger(__name__)
@@ -58,12 +60,17 @@ class LoadedModel:
         return frozenset([ends] if isinstance(ends, int) else ends)
 
 
-def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedModel:
+def load_model(
+    settings: Settings,
+    progress: Callable[[str], None],
+    adapters: Sequence[AdapterFiles] = (),
+) -> LoadedModel:
     """Load the model that the flags describe; takes seconds to many minutes.
 
     Args:
         settings: The flags.
         progress: Told what is being done, in a few words.
+        adapters: What to merge into its weights.
 
     Raises:
         LoadError: if it cannot be served.
@@ -71,7 +78,7 @@ def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedMod
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     source = settings.pretrained_model_name_or_path
-    quantization = _quantization(settings)
+    quantization = _quantization(settings, adapters)
     common = {
         "revision": settings.revision,
         "trust_remote_code": settings.trust_remote_code,
@@ -93,6 +100,9 @@ def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedMod
         log.info("loading failed", exc_info=error)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise LoadError(f"cannot load the model {source!r}: {reason}") from error
+    if adapters:
+        progress("merging the adapters")
+        merge_adapters(model, adapters)
     _set_pad_token(model, tokenizer)
     loaded = LoadedModel(
         model=model,
@@ -106,10 +116,15 @@ def load_model(settings: Settings, progress: Callable[[str], None]) -> LoadedMod
     return loaded
 
 
-def _quantization(settings: Settings) -> Any:
+def _quantization(settings: Settings, adapters: Sequence[AdapterFiles]) -> Any:
     if not (settings.load_in_4bit or settings.load_in_8bit):
         return None
     flag = "--load_in_4bit" if settings.load_in_4bit else "--load_in_8bit"
+    if adapters:
+        raise LoadError(
+            f"{flag}: found together with adapters, which cannot be added to quantised "
+            "weights exactly; leave the flag or the adapters away"
+        )
     if not torch.cuda.is_available():
         raise LoadError(f"{flag}: needs a GPU, found none")
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -143,11 +158,11 @@ def _context_length(settings: Settings, model: Any, tokenizer: Any) -> int:
     if settings.max_model_len is None:
         return int(longest)
     if settings.max_model_len > longest:
-        raise LoadError(
-            f"--max_model_len: found {settings.max_model_len}, "
-            f"the model was made for {longest} at most"
+        log.warning(
+            "the context is the model's own, which is shorter than asked for",
+            extra={"asked": settings.max_model_len, "context_length": int(longest)},
         )
-    return settings.max_model_len
+    return min(settings.max_model_len, int(longest))
 
 
 def _generate_one_token(loaded: LoadedModel) -> None:

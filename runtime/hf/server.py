@@ -6,14 +6,16 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from pykaito.runtime.hf.adapters import Adapter
 from pykaito.runtime.hf.app import build_app
 from pykaito.runtime.hf.flags import FlagError, Settings
 from pykaito.runtime.hf.lifecycle import Lifecycle
+from pykaito.runtime.hf.lora_files import read_adapter
 from pykaito.runtime.hf.model_source import check_source
 
 if TYPE_CHECKING:
@@ -54,7 +56,9 @@ def listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-async def serve(settings: Settings, listener: socket.socket) -> None:
+async def serve(
+    settings: Settings, adapters: Sequence[Adapter], listener: socket.socket
+) -> None:
     """Serve until a signal says to end; SIGTERM and SIGINT drain, twice is at once.
 
     Raises:
@@ -73,7 +77,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     log.info("listening", extra={"address": listener.getsockname()[:2]})
     signals = _Signals()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    loading = asyncio.create_task(_load(settings, lifecycle))
+    loading = asyncio.create_task(_load(settings, adapters, lifecycle))
     stopping = asyncio.create_task(signals.first.wait())
     try:
         await _any_of(loading, stopping, serving)
@@ -109,7 +113,9 @@ async def _any_of(*tasks: "asyncio.Task[Any]") -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _load(settings: Settings, lifecycle: Lifecycle) -> None:
+async def _load(
+    settings: Settings, adapters: Sequence[Adapter], lifecycle: Lifecycle
+) -> None:
     """Load on a thread of its own, which dies with the process if need be."""
     loop = asyncio.get_running_loop()
     loaded: asyncio.Future[StartedEngine] = loop.create_future()
@@ -130,10 +136,11 @@ async def _load(settings: Settings, lifecycle: Lifecycle) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             try:
                 check_source(settings.pretrained_model_name_or_path)
+                files = [read_adapter(adapter) for adapter in adapters]
                 progress("importing torch and transformers")
                 from pykaito.runtime.hf.start_engine import start_engine  # noqa: PLC0415 - takes seconds, with the port open
 
-                started = start_engine(settings, progress)
+                started = start_engine(settings, progress, files)
             except Exception as error:  # noqa: BLE001 - told to the one who waits
                 loop.call_soon_threadsafe(fail, error)
             else:

@@ -1,6 +1,6 @@
 """From flags to a running engine. Importing this module imports torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from pykaito.runtime.hf.engine import Engine
 from pykaito.runtime.hf.flags import Settings
 from pykaito.runtime.hf.generate_engine import GenerateEngine
 from pykaito.runtime.hf.loading import LoadedModel, load_model
+from pykaito.runtime.hf.lora_files import AdapterFiles
 from pykaito.runtime.hf.prompts import PromptReader
 
 #: Fields of generation_config.json that requests may leave to the model.
@@ -24,9 +25,13 @@ class StartedEngine:
     defaults: Mapping[str, Any]
 
 
-def start_engine(settings: Settings, progress: Callable[[str], None]) -> StartedEngine:
+def start_engine(
+    settings: Settings,
+    progress: Callable[[str], None],
+    adapters: Sequence[AdapterFiles] = (),
+) -> StartedEngine:
     """Load the model and start generating for it; raises `LoadError`."""
-    loaded = load_model(settings, progress)
+    loaded = load_model(settings, progress, adapters)
     return StartedEngine(
         engine=GenerateEngine(loaded, max_waiting=settings.max_queue),
         reader=PromptReader(

@@ -7,8 +7,11 @@ import pytest
 
 from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.loading import LoadedModel, load_model
+from pykaito.runtime.hf.lora_files import read_adapter
 from pykaito.runtime.hf.model_source import LoadError, check_source
 from pykaito.runtime.hf.start_engine import start_engine
+
+from .lora import factors, write_adapter
 
 
 def load(folder: Path, *flags: str) -> LoadedModel:
@@ -48,8 +51,14 @@ def test_the_type_auto_is_the_one_they_are_stored_in(folder: Path) -> None:
 def test_the_context_is_the_models_unless_a_flag_shortens_it(folder: Path) -> None:
     assert load(folder).context_length == 4096
     assert load(folder, "--max_model_len=100").context_length == 100
-    with pytest.raises(LoadError, match=r"--max_model_len: found 9999, the model was"):
-        load(folder, "--max_model_len=9999")
+
+
+def test_a_longer_context_than_the_models_is_not_promised(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load(folder, "--max_model_len=9999").context_length == 4096
+    (told,) = [one for one in caplog.records if "the context is" in one.getMessage()]
+    assert (vars(told)["asked"], vars(told)["context_length"]) == (9999, 4096)
 
 
 def test_a_chat_template_of_the_flag_goes_before_the_tokenizers(folder: Path) -> None:
@@ -70,6 +79,19 @@ def test_requests_leave_to_the_model_what_its_makers_have_set(folder: Path) -> N
     started = start_engine(parse_flags([path]), lambda _: None)
     started.engine.close()
     assert started.defaults == {"temperature": 0.6, "top_p": 0.9}
+
+
+def test_quantised_weights_and_adapters_are_refused_before_loading(
+    folder: Path, tmp_path: Path
+) -> None:
+    module = "model.layers.0.self_attn.q_proj"
+    adapter = write_adapter(tmp_path / "a", {module: factors(192, 192)})
+    path = f"--pretrained_model_name_or_path={folder}"
+    settings = parse_flags([path, "--load_in_8bit"])
+    with pytest.raises(
+        LoadError, match=r"^--load_in_8bit: found together with adapters"
+    ):
+        load_model(settings, lambda _: None, [read_adapter(adapter)])
 
 
 def test_quantisation_without_a_gpu_is_refused(folder: Path) -> None:

@@ -12,10 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from pykaito.runtime.hf import main as entry
+from pykaito.runtime.hf.loading import LoadedModel
 
 from .conftest import ROOT
+from .lora import factors, write_adapter
 
 Folder = Callable[[str], Path]
 MODULE = [sys.executable, "-m", "pykaito.runtime.hf"]
@@ -23,8 +26,8 @@ ENDLESS = {"prompt": "a", "max_tokens": 4000, "temperature": 0, "stream": True}
 ENDLESS |= {"logit_bias": {"3": -100, "7": -100}}  # never an end token
 
 
-def environment(tmp: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp)}
+def environment(tmp: Path, **more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp)} | more
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ class Process:
     def __init__(self, popen: "subprocess.Popen[str]") -> None:
         self._popen = popen
         self.pid = popen.pid
+        self.told: list[dict[str, Any]] = []
         port = self.event("listening")["address"][1]
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
@@ -45,9 +49,10 @@ class Process:
         """Read the log until an event."""
         assert self._popen.stderr is not None
         for line in self._popen.stderr:
-            if line.startswith("{") and json.loads(line)["event"] == name:
-                found: dict[str, Any] = json.loads(line)
-                return found
+            if line.startswith("{"):
+                self.told.append(json.loads(line))
+                if self.told[-1]["event"] == name:
+                    return self.told[-1]
         raise AssertionError(f"the process ended without {name!r}")
 
     def wait(self) -> int:
@@ -55,11 +60,11 @@ class Process:
 
 
 @contextmanager
-def running(command: Sequence[str], cwd: Path) -> Iterator[Process]:
+def running(command: Sequence[str], cwd: Path, **env: str) -> Iterator[Process]:
     with subprocess.Popen(
         command,
         cwd=cwd,
-        env=environment(cwd),
+        env=environment(cwd, **env),
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -74,11 +79,11 @@ def running(command: Sequence[str], cwd: Path) -> Iterator[Process]:
                 os.killpg(popen.pid, signal.SIGKILL)
 
 
-def failed(*flags: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+def failed(*flags: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*MODULE, *flags],
         cwd=cwd,
-        env=environment(cwd),
+        env=environment(cwd, **env),
         capture_output=True,
         text=True,
         check=False,
@@ -174,3 +179,61 @@ def test_a_machine_without_a_termination_log_gets_none(tmp_path: Path) -> None:
     report = tmp_path / "termination-log"
     entry._fail("the model is missing", 1, report)
     assert not report.exists()
+
+
+def test_adapters_and_the_users_file_are_taken_from_the_environment(
+    tmp_path: Path, folder: str, loaded_model: Callable[[str], LoadedModel]
+) -> None:
+    name = "model.layers.1.mlp.down_proj"
+    base = loaded_model("phi3")
+    layer = base.model.get_submodule(name)
+    pair = factors(layer.in_features, layer.out_features, scale=0.5)
+    adapter = write_adapter(tmp_path / "adapters" / "legal", {name: pair})
+    file = tmp_path / "inference_config.yaml"
+    file.write_text("vllm: {max-model-len: 100, swap-space: 4}")
+    asked = {
+        "KAITO_ADAPTERS": json.dumps([{"name": adapter.name, "strength": "0.5"}]),
+        "KAITO_CONFIG_FILE": str(file),
+    }
+    flags = [f"--adapters_dir={adapter.folder.parent}", "--max_model_len=50"]
+    body = {"prompt": "def load", "max_tokens": 20, "temperature": 0, "logprobs": 1}
+    with running([*MODULE, "--port=0", folder, *flags], tmp_path, **asked) as server:
+        unused = next(one for one in server.told if "keys" in one)
+        assert unused["keys"] == ["vllm.swap-space"]
+        server.event("ready")
+        (card,) = server.http.get("/v1/models").json()["data"]
+        assert (card["id"], card["max_model_len"]) == ("phi3", 100)
+        answer = server.http.post("/v1/completions", json=body).json()["choices"][0]
+
+    prompt = base.tokenizer("def load", return_tensors="pt").input_ids
+
+    def text() -> str:
+        tokens = base.model.generate(prompt, max_new_tokens=20, do_sample=False)
+        return base.decode(tokens[0, prompt.shape[1] :].tolist())
+
+    before = layer.weight
+    without = text()
+    merged = before.detach().float() + 0.5 * 2 * pair[1] @ pair[0]
+    try:
+        layer.weight = torch.nn.Parameter(merged.to(before.dtype))
+        assert answer["text"] == text() != without
+    finally:
+        layer.weight = before
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "status", "wrong"),
+    [
+        ("KAITO_ADAPTERS", '[{"name": "legal"}]', 1, "adapter 'legal': /mnt/adapter/"),
+        ("KAITO_ADAPTERS", "[", 2, "KAITO_ADAPTERS: is no JSON"),
+        ("KAITO_CONFIG_FILE", "/no/file", 2, "KAITO_CONFIG_FILE: /no/file cannot be"),
+    ],
+)
+def test_a_wrong_environment_ends_the_process_with_one_line(
+    tmp_path: Path, folder: str, variable: str, value: str, status: int, wrong: str
+) -> None:
+    ended = failed("--port=0", folder, cwd=tmp_path, **{variable: value})
+    assert ended.returncode == status
+    lines = ended.stderr.splitlines()
+    assert lines[-1].startswith(f"pykaito.runtime.hf: {wrong}")
+    assert not any("importing torch" in line for line in lines)
