@@ -37,6 +37,7 @@ RESERVED_SELECTOR_KEYS = (
 # Annotations that a user sets on a Workspace.
 ENABLE_LOAD_BALANCER = "kaito.sh/enablelb"
 RUNTIME = "kaito.sh/runtime"
+USE_ACCELERATOR = "kaito.sh/accelerator"
 BYPASS_RESOURCE_CHECKS = "kaito.sh/bypass-resource-checks"
 DISABLE_BENCHMARK = "kaito.sh/disable-benchmark"
 PERFORMANCE_MODE = "kaito.sh/performance-mode"

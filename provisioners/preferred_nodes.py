@@ -134,8 +134,20 @@ def check_initialized(node: Object, resources: Mapping[str, str]) -> Check:
                 ok=False,
                 reason=MachineReason.RESOURCE_MISSING,
                 message=f"node {name!r} has {found} {resource} allocatable, {wanted} "
-                "wanted; check that the device plugin runs on it",
+                f"wanted; {remedy(resource)}",
             )
     return Check(
         ok=True, reason=MachineReason.INITIALIZED, message=f"node {name!r} is Ready"
     )
+
+
+def remedy(resource: str) -> str:
+    """Say what to do about a node that has too little of a resource."""
+    if resource in {"cpu", "memory"}:
+        return "name a larger node in resource.preferredNodes"
+    if "/mig-" in resource:
+        return (
+            "check that its GPUs are cut into such slices and that the device plugin "
+            "offers them by name (MIG strategy mixed)"
+        )
+    return "check that the device plugin runs on it"

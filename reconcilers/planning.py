@@ -1,6 +1,6 @@
 """The nodes a Workspace takes and the plan for them: one place, so all agree.
 
-The plan depends on the GPUs of the nodes. Once there are Machines, these say which
+The plan depends on what computes on the nodes. Once there are Machines, these say which
 nodes that are, whoever asks; before, the nodes that would be chosen do.
 """
 
@@ -9,15 +9,22 @@ from functools import cache
 
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, name
-from pykaito.reconcilers.gpu_facts import gpu_facts, offers
+from pykaito.reconcilers.gpu_facts import offers
+from pykaito.reconcilers.node_facts import node_facts
 from pykaito.reconcilers.workspace.nodes import (
     NOTHING,
     Needs,
     Selection,
     select_nodes,
 )
-from pykaito.runtime.presets.gpu import GpuFacts
-from pykaito.runtime.presets.plan import NOTHING_KNOWN, Known, Plan, PlanError, plan
+from pykaito.runtime.presets.plan import (
+    NOTHING_KNOWN,
+    Known,
+    NodeFacts,
+    Plan,
+    PlanError,
+    plan,
+)
 
 
 def choose(
@@ -59,21 +66,23 @@ def plan_on(
 ) -> Plan:
     """Return what serves the Workspace on the chosen of all nodes.
 
+    Without a node the instance type says what computes, as far as it is known.
+
     Raises:
         PlanError: nothing can, and why.
     """
-    gpu = gpu_facts(workspace, [node for node in nodes if name(node) in chosen])
-    return plan(workspace, gpu, offers(workspace.resource.instance_type), known)
+    facts = node_facts(workspace, [node for node in nodes if name(node) in chosen])
+    return plan(workspace, facts, offers(workspace.resource.instance_type), known)
 
 
 def needs_of(workspace: Workspace, known: Known) -> Needs:
-    """Return what a replica takes of a node, by the node's GPUs."""
+    """Return what a replica takes of a node, by what computes there."""
 
     @cache
-    def of(gpu: GpuFacts | None) -> Mapping[str, str] | None:
+    def of(facts: NodeFacts | None) -> Mapping[str, str] | None:
         try:
-            return plan(workspace, gpu, known=known).node_resources
+            return plan(workspace, facts, known=known).node_resources
         except PlanError:
             return None
 
-    return lambda node: of(gpu_facts(workspace, [node]))
+    return lambda node: of(node_facts(workspace, [node]))

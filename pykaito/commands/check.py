@@ -5,7 +5,8 @@ from typing import Any
 
 from pykaito.api.parse import InvalidObjectError, parse
 from pykaito.api.v1beta1.workspace import Workspace
-from pykaito.reconcilers.gpu_facts import gpu_facts, offers
+from pykaito.reconcilers.gpu_facts import offers
+from pykaito.reconcilers.node_facts import node_facts
 from pykaito.runtime.presets.plan import Plan, PlanError, plan
 
 #: Parts of an object that a spec's author does not write, or that hold fields
@@ -38,8 +39,9 @@ def check(obj: Mapping[str, Any]) -> tuple[Workspace, Plan]:
         )
     try:
         # No node is known here: the instance type says what GPUs there will be.
-        gpu = gpu_facts(workspace, nodes=())
-        return workspace, plan(workspace, gpu, offers(workspace.resource.instance_type))
+        facts = node_facts(workspace, nodes=())
+        shown = offers(workspace.resource.instance_type)
+        return workspace, plan(workspace, facts, shown)
     except PlanError as error:
         raise RefusedError(f"{name}: {error} ({error.reason})") from None
 

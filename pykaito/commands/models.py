@@ -13,7 +13,7 @@ from pykaito.runtime.presets.catalogue import (
     catalogue,
     find_preset,
 )
-from pykaito.runtime.presets.sizing import on_unknown
+from pykaito.runtime.presets.sizing import usual_gpus
 
 HEADER = ("NAME", "LICENCE", "GPUS", "WEIGHTS", "CONTEXT", "ACCESS")
 
@@ -42,7 +42,7 @@ def row(preset: Preset) -> tuple[str, ...]:
     return (
         preset.name,
         preset.licence,
-        str(on_unknown(preset, adapters=0).gpus),
+        str(usual_gpus(preset)),
         f"{preset.weights_gib}Gi",
         tokens(preset.context_length),
         access(preset),

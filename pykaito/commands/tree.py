@@ -17,7 +17,7 @@ from pykaito.commands.readings import (
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.times import age, parse_time
 from pykaito.operator.objects import Object, labels, name
-from pykaito.runtime.presets.plan import GPU_RESOURCE
+from pykaito.runtime.presets.gpu import GPU_RESOURCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """How many GPUs a model needs, and the context that then fits: pure functions."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pykaito.runtime.presets import memory
@@ -58,9 +57,11 @@ def estimate(
     gpu: GpuFacts,
     *,
     context: int | None = None,
+    limit: int | None = None,
     kv_dtype: KvDtype = "auto",
     adapters: int = 0,
     split: Split = Split.TENSOR,
+    gpus: int | None = None,
     max_nodes: int = MAX_NODES,
 ) -> Estimate:
     """Return the fewest GPUs that hold the model and a context.
@@ -70,9 +71,12 @@ def estimate(
         gpu: the GPUs of each node.
         context: tokens to make room for; 2048 when not given, and never more
             than the model was made for.
+        limit: tokens that a sequence may have, where fewer than the model was
+            made for; a context that fits is cut to it.
         kv_dtype: fp8 halves the cache.
         adapters: how many LoRA adapters are loaded with it.
         split: how the GPUs of a node share it.
+        gpus: how many of each node to use, whatever is needed.
         max_nodes: how many nodes may share it.
 
     Raises:
@@ -80,9 +84,13 @@ def estimate(
             does not fit is no error: all GPUs are taken, and the estimate says
             what fits and that it is tight.
     """
-    model = memory.model_of(preset, kv_dtype=kv_dtype, adapters=adapters)
-    asked = min(context or DEFAULT_CONTEXT, preset.context_length)
-    sharings = list(_sharings(preset, gpu, split, max_nodes))
+    model = memory.model_of(preset, kv_dtype=kv_dtype, adapters=adapters, limit=limit)
+    asked = min(context or DEFAULT_CONTEXT, model.context_length)
+    widths = [gpus] if gpus else _widths(preset, gpu, split)
+    sharings = [
+        *(Sharing(width, 1, split) for width in widths),
+        *(Sharing(widths[-1], nodes, split) for nodes in range(2, max_nodes + 1)),
+    ]
     for sharing in sharings:
         found = _fit(model, gpu, sharing, asked)
         if not found.tight:
@@ -90,19 +98,13 @@ def estimate(
     return _squeeze(model, gpu, sharings[-1], asked)
 
 
-def _sharings(
-    preset: Preset, gpu: GpuFacts, split: Split, max_nodes: int
-) -> Iterator[Sharing]:
-    """Yield ways to share, from the fewest GPUs: on one node, then on several."""
-    widths = [
+def _widths(preset: Preset, gpu: GpuFacts, split: Split) -> list[int]:
+    """Return how many GPUs of a node may share a model, from the fewest."""
+    return [
         2**power
         for power in range(gpu.count.bit_length())
         if split is Split.LAYERS or _divides(preset.attention.kv_heads, 2**power)
     ]
-    for gpus in widths:
-        yield Sharing(gpus, 1, split)
-    for nodes in range(2, max_nodes + 1):
-        yield Sharing(widths[-1], nodes, split)
 
 
 def _divides(heads: int, gpus: int) -> bool:

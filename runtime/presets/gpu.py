@@ -6,6 +6,9 @@ from dataclasses import dataclass
 MIB = 2**20
 GIB = 2**30
 
+#: What pods request of a node to get its GPUs.
+GPU_RESOURCE = "nvidia.com/gpu"
+
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:

@@ -1,11 +1,39 @@
 """What a user's ``inference_config.yaml`` says, checked: pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import difflib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import yaml
+
+from pykaito.runtime.presets.memory import KvDtype
 
 KEY = "inference_config.yaml"
 """The key of the ConfigMap that ``inference.config`` names."""
+
+#: Settings take far less; a ConfigMap may have 1 MiB.
+LONGEST_TEXT = 64 * 1024
+#: Settings of vLLM are a mapping of plain values, some of them mappings.
+DEEPEST = 16
+
+_VLLM = "vllm"
+_PROBE_STEPS = "max_probe_steps"
+_CACHE_IN_RAM = "kv_cache_cpu_memory_utilization"
+_KNOWN = (_VLLM, _PROBE_STEPS, _CACHE_IN_RAM)
+
+_MAX_MODEL_LEN = "max-model-len"
+_KV_CACHE_DTYPE = "kv-cache-dtype"
+
+
+class InvalidConfigError(Exception):
+    """The text is no configuration; the message has path, found and remedy."""
+
+    def __init__(self, path: str, found: str, remedy: str) -> None:
+        super().__init__(f"{KEY}: {path + ': ' if path else ''}found {found}; {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +43,207 @@ class InferenceConfig:
     #: Tokens that prompt and answer may have; None to fit them to the memory.
     max_model_len: int | None = None
     #: Of the whole content, for a pod template that changes with it; empty where
-    #: there is none.
+    #: there is none. Comments, order and layout do not count.
     checksum: str = ""
     #: Options of vLLM by their names without dashes before them, as written.
-    vllm: Mapping[str, Any] | None = None
+    vllm: Mapping[str, Any] = field(default_factory=dict)
+    #: What is legal and likely not meant, as sentences for people.
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def kv_dtype(self) -> KvDtype:
+        """How vLLM would store the cache: in all forms of fp8 it takes half."""
+        asked = str(_option(self.vllm, _KV_CACHE_DTYPE))
+        return "fp8" if asked.startswith("fp8") else "auto"
+
+    @property
+    def vllm_only(self) -> tuple[str, ...]:
+        """The options that mean nothing to another runtime, in order."""
+        return tuple(sorted(k for k in self.vllm if _plain(k) != _MAX_MODEL_LEN))
 
 
 NO_CONFIG = InferenceConfig()
+
+
+def parse_inference_config(text: str) -> InferenceConfig:
+    """Read the text of a user's configuration.
+
+    Raises:
+        InvalidConfigError: it is none, or a setting that plans depend on is wrong.
+    """
+    content = _load(text)
+    vllm = content.get(_VLLM)
+    vllm = {} if vllm is None else vllm
+    if not isinstance(vllm, dict):
+        raise InvalidConfigError(
+            _VLLM, _word(vllm), "write a mapping of vLLM's options, as max-model-len: 1"
+        )
+    _check_names(vllm)
+    _check_steps(content.get(_PROBE_STEPS))
+    _check_share(content.get(_CACHE_IN_RAM))
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return InferenceConfig(
+        max_model_len=_max_model_len(vllm),
+        checksum=hashlib.sha256(canonical.encode()).hexdigest(),
+        vllm=vllm,
+        warnings=tuple(_doubts(sorted(content.keys() - set(_KNOWN)))),
+    )
+
+
+def _load(text: str) -> dict[str, Any]:
+    if len(text) > LONGEST_TEXT:
+        raise InvalidConfigError(
+            "", f"{len(text)} characters", f"write {LONGEST_TEXT} at most"
+        )
+    try:
+        _check_events(text)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe one
+    except yaml.YAMLError as error:
+        message = f"text that is no YAML ({_first_line(error)})"
+        raise InvalidConfigError("", message, "write names and values") from None
+    except (ValueError, OverflowError) as error:
+        # A number of too many digits, or a date that there is not.
+        message = f"a value that cannot be read ({_first_line(error)})"
+        raise InvalidConfigError("", message, "write plain values") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InvalidConfigError(
+            "", _word(content), f"write a mapping with {', '.join(_KNOWN)}"
+        )
+    _check_plain(content, "")
+    return content
+
+
+class _Loader(yaml.CSafeLoader):
+    """Builds plain values, and refuses a mapping that has a key twice."""
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            keys = Counter(str(key.value) for key, _ in node.value)
+            raise InvalidConfigError(
+                keys.most_common(1)[0][0], "it twice", "write it once"
+            )
+        return mapping
+
+
+def _check_events(text: str) -> None:
+    """Refuse aliases, which can make much of little, and endless nesting."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise InvalidConfigError(
+                "", f"the alias *{event.anchor}", "write the value out"
+            )
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise InvalidConfigError(
+                "", f"values nested deeper than {DEEPEST}", "write plain settings"
+            )
+
+
+def _check_plain(value: Any, path: str) -> None:
+    """Check that a value is of those that JSON has, with texts as names."""
+    match value:
+        case dict():
+            for name, inner in value.items():
+                if not isinstance(name, str):
+                    raise InvalidConfigError(
+                        path, f"the name {_word(name)}", "write it in quotes"
+                    )
+                _check_plain(inner, f"{path}.{name}" if path else name)
+        case list():
+            for number, inner in enumerate(value):
+                _check_plain(inner, f"{path}[{number}]")
+        case None | bool() | int() | float() | str():
+            pass
+        case _:
+            raise InvalidConfigError(path, _word(value), "write it in quotes")
+
+
+def _check_names(vllm: Mapping[str, Any]) -> None:
+    """Refuse options that are there twice, once with dashes and once without."""
+    seen: dict[str, str] = {}
+    for name in vllm:
+        other = seen.setdefault(_plain(name), name)
+        if other != name:
+            raise InvalidConfigError(
+                f"{_VLLM}.{name}", f"it as {other} too", "write it once"
+            )
+
+
+def _max_model_len(vllm: Mapping[str, Any]) -> int | None:
+    found = _option(vllm, _MAX_MODEL_LEN)
+    # vLLM's two ways to ask for what we do by default.
+    if found in (None, "auto", -1, "-1"):
+        return None
+    digits = isinstance(found, str) and found.isascii() and found.isdigit()
+    if digits and len(found) < 10:  # noqa: PLR2004 - no model reads a billion tokens
+        found = int(found)
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise InvalidConfigError(
+            f"{_VLLM}.{_MAX_MODEL_LEN}", _word(found), "write a whole number from 1"
+        )
+    return found
+
+
+def _check_steps(found: Any) -> None:
+    if found is None:
+        return
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise InvalidConfigError(
+            _PROBE_STEPS, _word(found), "write a whole number from 0"
+        )
+
+
+def _check_share(found: Any) -> None:
+    """0 and less switch the cache in RAM off."""
+    if found is None:
+        return
+    if isinstance(found, bool) or not isinstance(found, int | float) or not found <= 1:
+        raise InvalidConfigError(
+            _CACHE_IN_RAM, _word(found), "write a share of the memory, from 0 to 1"
+        )
+
+
+def _doubts(unknown: Sequence[str]) -> Iterator[str]:
+    if not unknown:
+        return
+    first = unknown[0][:80]
+    near = difflib.get_close_matches(first, _KNOWN, n=1)
+    more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+    hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(_KNOWN)}"
+    yield f"inference.config: {KEY}: {first!r}{more} is no setting; {hint}"
+
+
+def _option(vllm: Mapping[str, Any], name: str) -> Any:
+    """Return an option's value, however its name's words are joined."""
+    return next((vllm[key] for key in vllm if _plain(key) == name), None)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _word(found: Any) -> str:
+    match found:
+        case None:
+            return "none"
+        case dict() | list():
+            return "a mapping" if isinstance(found, dict) else "a list"
+        case _:
+            return repr(found)[:80]
+
+
+def _first_line(error: Exception) -> str:
+    """Return an error of YAML in one line, with the place if it tells one."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}" if mark else ""
+    what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    return f"{what[:120]}{where}"

@@ -5,6 +5,8 @@ plan that is said to fit does so by the same arithmetic whoever repeats it.
 """
 
 import bisect
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
@@ -19,6 +21,10 @@ KvDtype = Literal["auto", "fp8"]
 UTILIZATION_PERCENT = 92
 #: Workspaces of kernels and libraries on each GPU.
 WORKSPACE = GIB // 2
+#: The server itself where its memory counts: Python, torch, transformers.
+SERVER = GIB
+#: Vectors of the hidden size that a prefill in RAM keeps of each token.
+ACTIVATION_VECTORS = 43
 #: Activations of a prefill, as a share of the weights on the GPU.
 ACTIVATION_PERCENT = 2
 #: One LoRA adapter, as a share of the weights at 16 bits: about rank 32.
@@ -67,15 +73,31 @@ class Model:
     context_length: int
 
 
-def model_of(preset: Preset, *, kv_dtype: KvDtype, adapters: int) -> Model:
-    """Return what a preset with so many LoRA adapters puts on GPUs."""
-    weights = round(preset.weights_gib * GIB)
-    full_precision = weights * 16 // _BITS[preset.quantization]
+def model_of(
+    preset: Preset,
+    *,
+    kv_dtype: KvDtype = "auto",
+    adapters: int = 0,
+    limit: int | None = None,
+    unpacked: bool = False,
+) -> Model:
+    """Return what a preset with so many LoRA adapters puts into memory.
+
+    Args:
+        preset: the model.
+        kv_dtype: how the cache is stored.
+        adapters: how many LoRA adapters are loaded with it.
+        limit: tokens that a sequence may have, where fewer than it was made for.
+        unpacked: quantised weights are loaded as 16 bits.
+    """
+    stored = round(preset.weights_gib * GIB)
+    full_precision = stored * 16 // _BITS[preset.quantization]
+    weights = full_precision if unpacked else stored
     return Model(
         weights=weights + adapters * full_precision * ADAPTER_PERCENT // 100,
         attention=preset.attention,
         kv_dtype=kv_dtype,
-        context_length=preset.context_length,
+        context_length=min(preset.context_length, limit or preset.context_length),
     )
 
 
@@ -93,6 +115,17 @@ def reserve_on_gpu(model: Model, sharing: Sharing) -> int:
     """Return what activations and workspaces take of each GPU."""
     activations = weights_on_gpu(model, sharing) * ACTIVATION_PERCENT // 100
     return WORKSPACE + activations
+
+
+def reserve_in_ram(model: Model, tokens: int) -> int:
+    """Return what the server and the activations of so long a prompt take of a node.
+
+    The hidden size of a model follows from its parameters: 12 h^2 in each layer,
+    and a layer for each 128 of h, as models of all sizes have them.
+    """
+    parameters = model.weights / 2
+    hidden = round(math.cbrt(parameters * 128 / 12))
+    return SERVER + ACTIVATION_VECTORS * hidden * 2 * tokens
 
 
 def cache_on_gpu(model: Model, sharing: Sharing, tokens: int) -> int:
@@ -119,15 +152,23 @@ def cache(attention: Attention, tokens: int, kv_dtype: KvDtype) -> int:
 
 def tokens_that_fit(model: Model, sharing: Sharing, room: int) -> int:
     """Return the longest sequence whose cache takes at most ``room`` of a GPU."""
-    if room < 0:
-        return 0
+    return _longest(model, room, lambda tokens: cache_on_gpu(model, sharing, tokens))
+
+
+def tokens_that_fit_ram(model: Model, room: int) -> int:
+    """Return the longest sequence that takes at most ``room`` beside the weights."""
+    return _longest(model, room, lambda tokens: used_in_ram(model, tokens))
+
+
+def used_in_ram(model: Model, tokens: int) -> int:
+    """Return what a sequence of so many tokens and the server take of a node."""
+    whole = cache(model.attention, tokens, model.kv_dtype)
+    return whole + reserve_in_ram(model, tokens)
+
+
+def _longest(model: Model, room: int, size: Callable[[int], int]) -> int:
     limit = model.context_length
-    tokens = (
-        bisect.bisect_right(
-            range(limit + 1), room, key=lambda n: cache_on_gpu(model, sharing, n)
-        )
-        - 1
-    )
+    tokens = max(0, bisect.bisect_right(range(limit + 1), room, key=size) - 1)
     return tokens if tokens == limit else tokens - tokens % BLOCK_TOKENS
 
 

@@ -12,34 +12,61 @@ from typing import Literal
 from pykaito.api import labels
 from pykaito.api.v1beta1 import inference as api
 from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.runtime.presets import annotations
+from pykaito.runtime.presets.annotations import accelerator
 from pykaito.runtime.presets.breakdown import MemoryBreakdown
 from pykaito.runtime.presets.catalogue import (
     Preset,
     UnknownPresetError,
     find_preset,
 )
-from pykaito.runtime.presets.gpu import GpuFacts
+from pykaito.runtime.presets.cpu import CpuFacts
+from pykaito.runtime.presets.cpu_sizing import on_cpu
+from pykaito.runtime.presets.doubts import (
+    doubts_of_any,
+    doubts_of_preset,
+    doubts_of_template,
+)
+from pykaito.runtime.presets.gpu import GPU_RESOURCE, GpuFacts
 from pykaito.runtime.presets.inference_config import NO_CONFIG, InferenceConfig
-from pykaito.runtime.presets.sizing import Size, TooLargeError, on_known, on_unknown
+from pykaito.runtime.presets.partition import part_of
+from pykaito.runtime.presets.pod_template import (
+    InvalidTemplateError,
+    accelerators_of,
+    check_template,
+    template_doubts,
+)
+from pykaito.runtime.presets.sizing import (
+    CONTEXT_FIELD,
+    Demand,
+    Size,
+    TooLargeError,
+    on_gpus,
+)
 
 Runtime = Literal["transformers"]
 
 Dtype = Literal["auto", "float16", "bfloat16"]
 
-GPU_RESOURCE = "nvidia.com/gpu"
+NodeFacts = GpuFacts | CpuFacts
+"""What is known of each node, by what computes there."""
 
 
 class PlanReason(StrEnum):
     """Why a spec cannot be served, as one word."""
 
+    ANNOTATION_INVALID = "AnnotationInvalid"
     CONFIG_INVALID = "ConfigInvalid"
     CONFIG_KEY_MISSING = "ConfigKeyMissing"
     CONFIG_NOT_FOUND = "ConfigNotFound"
+    INSTANCE_TYPE_UNKNOWN = "InstanceTypeUnknown"
+    INSTANCE_TYPE_UNSUITABLE = "InstanceTypeUnsuitable"
+    MODEL_ACCESS_SECRET_REQUIRED = "ModelAccessSecretRequired"  # noqa: S105 - a reason
     MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     PRESET_NOT_FOUND = "PresetNotFound"
     PRESET_PRIVATE = "PresetPrivate"
     RUNTIME_NOT_SUPPORTED = "RuntimeNotSupported"
-    TEMPLATE_NOT_SUPPORTED = "TemplateNotSupported"
+    TEMPLATE_INVALID = "TemplateInvalid"
     TUNING_NOT_SUPPORTED = "TuningNotSupported"
 
 
@@ -103,8 +130,8 @@ class Plan:
     image_pull_secrets: tuple[str, ...] = ()
     #: What is legal and likely not meant, as sentences for people.
     warnings: tuple[str, ...] = ()
-    #: What is in the memory of each GPU, or of the node; None when nothing is known
-    #: of them, when the weights exceed it, and for a pod template.
+    #: What is in the memory of each GPU, or of the node; None for GPUs of which
+    #: nothing is known, where the weights exceed it, and for a pod template.
     memory: MemoryBreakdown | None = None
 
     @property
@@ -115,7 +142,7 @@ class Plan:
 
 def plan(
     workspace: Workspace,
-    gpu: GpuFacts | None = None,
+    facts: NodeFacts | None = None,
     offers: Iterable[GpuFacts] = (),
     known: Known = NOTHING_KNOWN,
 ) -> Plan:
@@ -123,8 +150,8 @@ def plan(
 
     Args:
         workspace: its spec and annotations.
-        gpu: the GPUs of each node it gets; None when nothing is known of them,
-            which takes as many GPUs as the catalogue says.
+        facts: what computes on each node it gets; None when nothing is known of
+            them, which takes as many GPUs as the catalogue says.
         offers: nodes to propose when the model does not fit, smallest first.
         known: what was looked up beside the spec.
 
@@ -136,41 +163,87 @@ def plan(
             PlanReason.TUNING_NOT_SUPPORTED,
             "tuning: this release serves models and does not tune them yet",
         )
-    if workspace.inference is None or workspace.inference.preset is None:
-        raise PlanError(
-            PlanReason.TEMPLATE_NOT_SUPPORTED,
-            "inference.template: this release serves presets; name one in "
-            "inference.preset.name",
-        )
-    spec = workspace.inference.preset
+    check_annotations(workspace)
+    inference = workspace.inference or api.Inference()
+    if inference.preset is None:
+        return _plan_template(workspace, inference)
+    return _plan_preset(workspace, inference, inference.preset, facts, offers, known)
+
+
+def _plan_preset(
+    workspace: Workspace,
+    inference: api.Inference,
+    spec: api.Preset,
+    facts: NodeFacts | None,
+    offers: Iterable[GpuFacts],
+    known: Known,
+) -> Plan:
     preset = resolve(spec, known)
     options = spec.preset_options or api.PresetOptions()
     runtime = select_runtime(workspace)
     check_runtime(preset)
-    size = select_size(workspace, preset, gpu, offers)
+    check_access(preset, options)
+    check_context(preset, known.config)
+    demand = Demand(preset, len(inference.adapters), known.config.max_model_len)
+    size = select_size(workspace, demand, facts, offers)
+    secrets = [
+        *options.image_pull_secrets,
+        *(
+            s
+            for adapter in inference.adapters
+            for s in adapter.source.image_pull_secrets
+        ),
+    ]
     return Plan(
         nodes=workspace.resource.count,
-        node_resources={GPU_RESOURCE: str(size.gpus)},
+        node_resources=size.resources,
         server=ModelServer(
             preset=preset,
             runtime=runtime,
-            dtype=preset.dtype if gpu is None or gpu.bfloat16 else "float16",
+            dtype=select_dtype(workspace, preset, facts),
             context_length=size.context_length,
             served_model_name=spec.name.rpartition("/")[2].lower(),
             weights_image=options.image or "",
             model_access_secret=options.model_access_secret or "",
             revision="" if options.image else preset.revision,
         ),
-        image_pull_secrets=options.image_pull_secrets,
-        warnings=size.warnings,
+        image_pull_secrets=tuple(dict.fromkeys(secrets)),
+        warnings=(
+            *size.warnings,
+            *doubts_of_preset(inference, known.config),
+            *doubts_of_any(workspace),
+        ),
         memory=size.memory,
+    )
+
+
+def _plan_template(workspace: Workspace, inference: api.Inference) -> Plan:
+    template = inference.template
+    if template is None:
+        raise PlanError(
+            PlanReason.TEMPLATE_INVALID,
+            "inference: found neither preset nor template; set one of them",
+        )
+    try:
+        check_template(template)
+    except InvalidTemplateError as error:
+        raise PlanError(PlanReason.TEMPLATE_INVALID, str(error)) from None
+    return Plan(
+        nodes=workspace.resource.count,
+        node_resources=accelerators_of(template),
+        server=None,
+        warnings=(
+            *template_doubts(template),
+            *doubts_of_template(workspace, inference),
+            *doubts_of_any(workspace),
+        ),
     )
 
 
 def select_size(
     workspace: Workspace,
-    preset: Preset,
-    gpu: GpuFacts | None,
+    demand: Demand,
+    facts: NodeFacts | None,
     offers: Iterable[GpuFacts],
 ) -> Size:
     """Return what a replica takes of its node.
@@ -178,21 +251,83 @@ def select_size(
     Raises:
         PlanError: it does not fit.
     """
-    adapters = len(workspace.inference.adapters) if workspace.inference else 0
-    if gpu is None:
-        return on_unknown(preset, adapters=adapters)
+    unchecked = labels.BYPASS_RESOURCE_CHECKS in workspace.metadata.annotations
     try:
-        return on_known(
-            preset,
-            gpu,
-            adapters=adapters,
-            offers=offers,
-            unchecked=labels.BYPASS_RESOURCE_CHECKS in workspace.metadata.annotations,
-        )
+        if accelerator(workspace) == "cpu":
+            cpu = facts if isinstance(facts, CpuFacts) else None
+            return on_cpu(demand, cpu, unchecked=unchecked)
+        gpu = facts if isinstance(facts, GpuFacts) else None
+        part = part_of(workspace.resource.partition, gpu)
+        return on_gpus(demand, part, offers=offers, unchecked=unchecked)
     except TooLargeError as error:
         raise PlanError(
-            PlanReason.MODEL_DOES_NOT_FIT, f"inference.preset.name: {error}"
+            PlanReason.MODEL_DOES_NOT_FIT, f"{error.field}: {error}"
         ) from None
+
+
+def select_dtype(
+    workspace: Workspace, preset: Preset, facts: NodeFacts | None
+) -> Dtype:
+    """Return what the model computes in.
+
+    CPUs compute in bfloat16, whatever the weights are stored in: float32 would
+    take twice the memory, and reading the weights is what their time goes to;
+    float16 has as many bits and fewer CPUs that compute in it.
+    """
+    if accelerator(workspace) == "cpu":
+        return "bfloat16"
+    if isinstance(facts, GpuFacts) and not facts.bfloat16:
+        return "float16"
+    return preset.dtype
+
+
+def check_annotations(workspace: Workspace) -> None:
+    """Check the annotations that choose among words.
+
+    Raises:
+        PlanError: one says what it cannot.
+    """
+    try:
+        annotations.check_annotations(workspace)
+    except annotations.UnknownValueError as error:
+        raise PlanError(PlanReason.ANNOTATION_INVALID, str(error)) from None
+    if accelerator(workspace) == "cpu" and workspace.resource.partition:
+        field = annotations.field_of(labels.USE_ACCELERATOR)
+        raise PlanError(
+            PlanReason.ANNOTATION_INVALID,
+            f"{field}: found 'cpu' beside resource.partition, which is a part of the "
+            "GPUs; remove one of them",
+        )
+
+
+def check_access(preset: Preset, options: api.PresetOptions) -> None:
+    """Check that the hub will hand the weights out.
+
+    Raises:
+        PlanError: it asks for a token, and none is named.
+    """
+    if preset.gated and not options.image and not options.model_access_secret:
+        raise PlanError(
+            PlanReason.MODEL_ACCESS_SECRET_REQUIRED,
+            "inference.preset.presetOptions.modelAccessSecret: found none; the hub "
+            f"gives {preset.name} to those who accepted its licence "
+            f"({preset.licence}): name a Secret whose key HF_TOKEN holds a token of "
+            "such an account, or in presetOptions.image an image with the weights",
+        )
+
+
+def check_context(preset: Preset, config: InferenceConfig) -> None:
+    """Check that the model was made for as many tokens as the config asks for.
+
+    Raises:
+        PlanError: it was not.
+    """
+    if config.max_model_len and config.max_model_len > preset.context_length:
+        raise PlanError(
+            PlanReason.CONFIG_INVALID,
+            f"{CONTEXT_FIELD}: found {config.max_model_len}; {preset.name} was made "
+            f"for {preset.context_length} tokens, write at most as many",
+        )
 
 
 def check_runtime(preset: Preset) -> None:
@@ -221,7 +356,9 @@ def resolve(spec: api.Preset, known: Known = NOTHING_KNOWN) -> Preset:
         raise PlanError(
             PlanReason.PRESET_NOT_FOUND, f"inference.preset.name: {error}"
         ) from None
-    if preset.private_only and spec.access_mode is not api.AccessMode.PRIVATE:
+    private = spec.access_mode is api.AccessMode.PRIVATE
+    image = spec.preset_options and spec.preset_options.image
+    if preset.private_only and not (private and image):
         raise PlanError(
             PlanReason.PRESET_PRIVATE,
             f"inference.preset.accessMode: the licence of {preset.name} "
@@ -242,6 +379,6 @@ def select_runtime(workspace: Workspace) -> Runtime:
         return "transformers"
     raise PlanError(
         PlanReason.RUNTIME_NOT_SUPPORTED,
-        f"metadata.annotations[{labels.RUNTIME}]: found {named!r}; this release "
+        f"{annotations.field_of(labels.RUNTIME)}: found {named!r}; this release "
         "has the runtime 'transformers'",
     )

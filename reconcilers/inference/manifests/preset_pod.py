@@ -19,7 +19,8 @@ from pykaito.reconcilers.inference.manifests.identity import selector
 from pykaito.reconcilers.inference.manifests.placement import affinity
 from pykaito.reconcilers.inference.manifests.services import SERVER_PORT
 from pykaito.reconcilers.inference.manifests.weights import WEIGHTS, copy_weights
-from pykaito.runtime.presets.plan import GPU_RESOURCE, ModelServer, Plan
+from pykaito.runtime.presets.gpu import GPU_RESOURCE
+from pykaito.runtime.presets.plan import ModelServer, Plan
 
 #: The only folder that a confined server can write to.
 TMP = "/tmp"  # noqa: S108 - a volume of the pod's own

@@ -10,6 +10,7 @@ from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
 from pykaito.runtime.presets.plan import PlanError, PlanReason, plan
 
+GATED = {"presetOptions": {"modelAccessSecret": "hf"}}
 V100 = GpuFacts("V100", 2, 16160, bfloat16=False)
 
 
@@ -90,11 +91,6 @@ def test_a_runtime_that_is_not_there_is_told_with_what_is() -> None:
     assert "transformers" in message
 
 
-def test_a_template_is_told_to_be_unsupported() -> None:
-    spec = workspace({}, inference={"template": {"spec": {}}})
-    assert reason_of(spec)[0] is PlanReason.TEMPLATE_NOT_SUPPORTED
-
-
 def test_tuning_is_told_to_be_unsupported() -> None:
     tuning = {
         "preset": {"name": "phi-3-mini-4k-instruct"},
@@ -106,11 +102,13 @@ def test_tuning_is_told_to_be_unsupported() -> None:
 
 
 def test_a_large_model_on_unknown_gpus_takes_what_it_needs_of_large_ones() -> None:
-    assert plan(workspace({"name": "llama-3.3-70b-instruct"})).gpus_per_node == 2
+    assert (
+        plan(workspace(GATED | {"name": "llama-3.3-70b-instruct"})).gpus_per_node == 2
+    )
 
 
 def test_a_model_is_served_under_the_name_that_it_was_asked_for_by() -> None:
-    asked = workspace({"name": "google/Gemma-3-4B-it"})
+    asked = workspace(GATED | {"name": "google/Gemma-3-4B-it"})
     assert plan(asked).server.served_model_name == "gemma-3-4b-it"
 
 

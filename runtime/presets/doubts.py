@@ -1,0 +1,70 @@
+"""What is legal in a Workspace and likely not meant, as sentences for people."""
+
+from collections.abc import Iterator
+
+from pykaito.api import labels
+from pykaito.api.v1beta1.inference import Inference
+from pykaito.api.v1beta1.resource import Resource
+from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.runtime.presets.annotations import field_of
+from pykaito.runtime.presets.image_reference import image_doubt
+from pykaito.runtime.presets.inference_config import InferenceConfig
+
+#: Options named in a sentence; more are counted.
+_NAMED = 5
+
+
+def doubts_of_any(workspace: Workspace) -> Iterator[str]:
+    """Yield doubts about a Workspace, whatever it serves."""
+    yield from _of_nodes(workspace.resource)
+    found = workspace.metadata.annotations.get(labels.ENABLE_LOAD_BALANCER)
+    if found not in {None, "True", "False"}:
+        yield (
+            f"{field_of(labels.ENABLE_LOAD_BALANCER)}: found {found!r}, which exposes "
+            "nothing; only 'True' makes the Service a load balancer"
+        )
+
+
+def doubts_of_preset(inference: Inference, config: InferenceConfig) -> Iterator[str]:
+    """Yield doubts about a preset and what goes with it."""
+    options = inference.preset.preset_options if inference.preset else None
+    if options and options.image:
+        field = "inference.preset.presetOptions.image"
+        yield from filter(None, [image_doubt(field, options.image)])
+    for number, adapter in enumerate(inference.adapters):
+        field = f"inference.adapters[{number}].source.image"
+        if adapter.source.image:
+            yield from filter(None, [image_doubt(field, adapter.source.image)])
+    yield from config.warnings
+    if ignored := config.vllm_only:
+        more = f" and {len(ignored) - _NAMED} more" if len(ignored) > _NAMED else ""
+        yield (
+            f"inference.config: vllm.{', vllm.'.join(ignored[:_NAMED])}{more}: options "
+            "of vLLM, which the runtime 'transformers' does without; of these it "
+            "reads max-model-len alone"
+        )
+
+
+def doubts_of_template(workspace: Workspace, inference: Inference) -> Iterator[str]:
+    """Yield what has no effect beside a pod template, which is run as it is."""
+    for field, found, instead in (
+        ("inference.adapters", inference.adapters, "load them in the template"),
+        ("inference.config", inference.config, "mount the ConfigMap in the template"),
+        (
+            "resource.partition",
+            workspace.resource.partition,
+            "request the GPUs in the template's containers",
+        ),
+    ):
+        if found:
+            yield f"{field}: has no effect with inference.template; {instead}"
+
+
+def _of_nodes(resource: Resource) -> Iterator[str]:
+    named = len(resource.preferred_nodes)
+    if named and named < resource.count and not resource.instance_type:
+        yield (
+            f"resource.preferredNodes: {named} of {resource.count} nodes are named, "
+            "and without resource.instanceType no others are taken; name as many as "
+            "resource.count says"
+        )
