@@ -190,6 +190,10 @@ class Client(Verbs):
         )
         return cls(api, api.own_namespace())
 
+    def unelected(self) -> Verbs:
+        """Return the verbs on the same session, for what every replica may write."""
+        return Verbs(self._api.call_api)
+
     async def close(self) -> None:
         """Close all connections; watches that still run fail with TransportError."""
         await self._api.session.close()

@@ -1,6 +1,7 @@
-"""A small HTTP listener for probes and metrics."""
+"""A small HTTP listener: probes, metrics, webhooks."""
 
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import final
 
@@ -8,22 +9,40 @@ from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-# A probe or a scrape in flight gets this long at shutdown, in seconds.
-_CLOSE_TIMEOUT = 1.0
+# A probe or a scrape needs no body, and none is read.
+_SMALL = 1024
 
 
 @final
 class HttpListener:
-    """Serves GET handlers by path on all interfaces, without access logs.
+    """Serves handlers by path on all interfaces, without access logs.
 
     Args:
         port: the TCP port; 0 for a free one, told by `port` once started.
         routes: the handler of each path.
+        method: the only HTTP method that is answered.
+        max_body: the longest body that a handler can read, in bytes.
+        close_timeout: how long a request in flight may take when the listener
+            stops, in seconds.
+        tls: serves HTTPS with the context, None HTTP.
     """
 
-    def __init__(self, port: int, routes: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        port: int,
+        routes: Mapping[str, Handler],
+        *,
+        method: str = "GET",
+        max_body: int = _SMALL,
+        close_timeout: float = 1.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._wanted_port = port
         self._routes = dict(routes)
+        self._method = method
+        self._max_body = max_body
+        self._close_timeout = close_timeout
+        self._tls = tls
         self._runner: web.AppRunner | None = None
         self._bound_port = 0
 
@@ -38,16 +57,16 @@ class HttpListener:
         Raises:
             OSError: the port cannot be bound; the message names it.
         """
-        app = web.Application()
+        app = web.Application(client_max_size=self._max_body)
         for path, handler in self._routes.items():
-            app.router.add_get(path, handler)
+            app.router.add_route(self._method, path, handler)
         bound = _bind(self._wanted_port)
         self._bound_port = bound.getsockname()[1]
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT
+            app, access_log=None, shutdown_timeout=self._close_timeout
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, bound).start()
+        await web.SockSite(self._runner, bound, ssl_context=self._tls).start()
 
     async def stop(self) -> None:
         """Close the port; harmless when not started."""

@@ -109,6 +109,43 @@ ACTIVE_WORKERS = Gauge(
     ("controller",),
 )
 
+# Prometheus' own default, which controller-runtime uses here.
+_WEBHOOK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+WEBHOOK_REQUESTS = Counter(
+    "controller_runtime_webhook_requests_total",
+    "Total number of admission requests by HTTP status code",
+    ("webhook", "code"),
+)
+WEBHOOK_LATENCY = Histogram(
+    "controller_runtime_webhook_latency_seconds",
+    "Histogram of the latency of processing admission requests",
+    ("webhook",),
+    buckets=_WEBHOOK_BUCKETS,
+)
+WEBHOOK_IN_FLIGHT = Gauge(
+    "controller_runtime_webhook_requests_in_flight",
+    "Current number of admission requests being served",
+    ("webhook",),
+)
+WEBHOOK_PANICS = Counter(
+    "controller_runtime_webhook_panics_total",
+    "Total number of admission requests ended by an error nobody expected",
+    ("webhook",),
+)
+CERTIFICATE_READS = Counter(
+    "certwatcher_read_certificate_total",
+    "Total number of times the serving certificate was read",
+)
+CERTIFICATE_READ_ERRORS = Counter(
+    "certwatcher_read_certificate_errors_total",
+    "Total number of times the serving certificate could not be read or renewed",
+)
+CERTIFICATE_EXPIRY = Gauge(
+    "kaito_webhook_certificate_expiration_timestamp_seconds",
+    "Unix time at which the certificate that is served expires",
+)
+
 LEADER_STATUS = Gauge(
     "leader_election_master_status",
     "1 while this process holds the lease, 0 while it does not",
