@@ -145,7 +145,7 @@ def parse_review(body: bytes) -> AdmissionRequest:
     user = _mapping(request.get("userInfo", {}), "request.userInfo")
     found = request.get("operation")
     try:
-        operation = Operation(found)
+        operation = Operation(str(found))
     except ValueError:
         raise MalformedReviewError(
             f"request.operation: found {_shown(found)}, expected one of "
