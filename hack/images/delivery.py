@@ -15,7 +15,7 @@ from hack.cluster.progress import step
 from hack.images import content
 from hack.images.build import build
 from hack.images.catalogue import Image
-from hack.images.packing import CONTAINERFILE, pack_weights
+from hack.images.packing import ADAPTER, WEIGHTS, pack_adapter, pack_weights
 from hack.images.registry import Registry, alias, local, protected, push
 
 _BUILD_TIMEOUT = 3600.0
@@ -71,12 +71,32 @@ def deliver_weights(folder: Path, name: str, *, private: bool = False) -> Delive
         tag = content.digest([folder], relative_to=folder, salt=[])
         reference = f"pykaito/weights-{name}:{tag}"
         return Delivered(
-            _load(reference, CONTAINERFILE, folder, arguments={}, cluster=cluster)
+            _load(reference, WEIGHTS, folder, arguments={}, cluster=cluster)
         )
     with_login = private and "authRegistryCredentials" in _environment()
     registry = protected() if with_login else local()
     reference = push(pack_weights(folder, name), registry)
     return Delivered(reference, registry if registry.username else None)
+
+
+def deliver_adapter_files(folder: Path, name: str, *, data: str) -> str:
+    """Pack an adapter's files, bring them to the nodes, return the reference.
+
+    Args:
+        folder: The adapter, as peft saves it.
+        name: The image's name.
+        data: The folder in the image.
+    """
+    if cluster := _kind_cluster():
+        tag = content.digest([folder], relative_to=folder, salt=[data])
+        return _load(
+            f"pykaito/adapter-{name}:{tag}",
+            ADAPTER,
+            folder,
+            arguments={"DATA": data},
+            cluster=cluster,
+        )
+    return push(pack_adapter(folder, name, data=data), local())
 
 
 def _load(

@@ -1,6 +1,7 @@
-"""Pack a model's files as an image, which a private preset's Workspace names."""
+"""Pack files as images that a Workspace names: a model's, or an adapter's."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from hack.cluster.progress import note, step
@@ -8,7 +9,8 @@ from hack.images import content
 from hack.images.catalogue import FOLDER, Built
 from hack.images.store import Store
 
-CONTAINERFILE = FOLDER / "weights" / "Containerfile"
+WEIGHTS = FOLDER / "weights" / "Containerfile"
+ADAPTER = FOLDER / "adapter" / "Containerfile"
 
 
 def pack_weights(folder: Path, name: str, store: Store | None = None) -> Built:
@@ -23,21 +25,48 @@ def pack_weights(folder: Path, name: str, store: Store | None = None) -> Built:
         ValueError: The name is none for an image, or the folder holds no model.
         ClusterError: buildah failed.
     """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"folder: {folder} holds no config.json, so it is no model")
+    return _pack(folder, f"weights-{name}", WEIGHTS, {}, store or Store())
+
+
+def pack_adapter(
+    folder: Path, name: str, store: Store | None = None, *, data: str = "/data"
+) -> Built:
+    """Build an image that holds a LoRA adapter's files.
+
+    Args:
+        folder: The adapter as peft saves it.
+        name: The image's name, as in ``legal``.
+        store: Where it goes; the local storage by default.
+        data: The folder in the image; only in ``/data`` a Workspace finds them.
+
+    Raises:
+        ValueError: The name is none for an image.
+        ClusterError: buildah failed.
+    """
+    return _pack(folder, f"adapter-{name}", ADAPTER, {"DATA": data}, store or Store())
+
+
+def _pack(
+    folder: Path,
+    name: str,
+    containerfile: Path,
+    arguments: Mapping[str, str],
+    store: Store,
+) -> Built:
     if not re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", name):
         raise ValueError(
             f"name: {name!r} is no image name; it takes lower-case letters, digits"
             " and single '.', '_' or '-' between them"
         )
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"folder: {folder} holds no config.json, so it is no model")
-    store = store or Store()
-    salt = [CONTAINERFILE.read_text()]
+    salt = [containerfile.read_text(), *(f"{k}={v}" for k, v in arguments.items())]
     tag = content.digest([folder], relative_to=folder, salt=salt)
-    built = Built(f"pykaito/weights-{name}", tag)
+    built = Built(f"pykaito/{name}", tag)
     with store.locked():
         if size := store.sizes().get(built.reference):
-            note(f"weights of {name}: unchanged ({size})")
+            note(f"{name} image: unchanged ({size})")
             return built
-        with step(f"weights of {name}"):
-            store.build(built.reference, CONTAINERFILE, folder, arguments={})
+        with step(f"{name} image"):
+            store.build(built.reference, containerfile, folder, arguments=arguments)
     return built

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hack.images.packing import pack_weights
+from hack.images.packing import pack_adapter, pack_weights
 from hack.images.registry import Registry
 from hack.images.store import Store
 
@@ -45,6 +45,19 @@ def test_a_weights_image_holds_the_files_where_a_workspace_looks(
         weights = root / "workspace" / "weights" / "model.safetensors"
         assert weights.stat().st_size == 1024
         assert sorted(files) == ["config.json", "model.safetensors"]
+
+
+def test_an_adapter_image_holds_the_files_where_it_is_told(
+    model: Path, store: Store
+) -> None:
+    needs_buildah()
+    for data in ("/data", "/elsewhere"):
+        built = pack_adapter(model, "legal", store, data=data)
+        assert built.repository == "pykaito/adapter-legal"
+        with store.locked(), store.mounted(built.reference) as root:
+            folder = root / data.removeprefix("/")
+            files = {path for path in root.rglob("*") if path.is_file()}
+            assert files == {folder / "config.json", folder / "model.safetensors"}
 
 
 def test_packing_the_same_files_again_builds_nothing(model: Path, store: Store) -> None:

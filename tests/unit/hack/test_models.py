@@ -106,3 +106,25 @@ def test_the_corpus_is_the_repositorys_own_text_in_a_fixed_order() -> None:
     corpus = corpus_of(ROOT)
     assert corpus == corpus_of(ROOT)
     assert any("def save_model(" in text for text in corpus)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_is_one_for_its_model_and_the_same_each_time(tmp_path: Path) -> None:
+    # Importing peft takes ten seconds, and no other test of this file needs it.
+    from hack.models.adapter import save_adapter  # noqa: PLC0415
+    from pykaito.runtime.hf.adapters import Adapter  # noqa: PLC0415
+    from pykaito.runtime.hf.lora_files import read_adapter  # noqa: PLC0415
+    from pykaito.runtime.hf.lora_merge import merge_adapters  # noqa: PLC0415
+
+    model = tmp_path / "falcon"
+    save(model, "falcon")
+    for name, seed in {"one": 1, "again": 1, "two": 2}.items():
+        save_adapter(tmp_path / name, model, seed=seed)
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    assert digests(tmp_path / "one") == digests(tmp_path / "again")
+    assert digests(tmp_path / "one") != digests(tmp_path / "two")
+    base = AutoModelForCausalLM.from_pretrained(model)
+    merge_adapters(base, [read_adapter(Adapter("one", 1.0, tmp_path / "one"))])
