@@ -31,6 +31,9 @@ from pykaito.reconcilers.machine import MachineReconciler
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from pykaito.reconcilers.workspace.reconciler import WorkspaceReconciler
 
+#: Workspaces by the ConfigMap of their settings.
+CONFIG_MAP_INDEX = "configMap"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -58,6 +61,12 @@ def controllers(
     pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
     provisioners = load_provisioners(Context(client, cache, machines))
 
+    workspaces.store.add_index(CONFIG_MAP_INDEX, lookups.configs.index)
+
+    def workspaces_configured_by(config_map: Object) -> Iterable[Key]:
+        found = workspaces.store.by_index(CONFIG_MAP_INDEX, str(key(config_map)))
+        return [key(workspace) for workspace in found]
+
     def workspaces_that_may_use(node: Object) -> Iterable[Key]:
         return [
             key(workspace)
@@ -72,7 +81,10 @@ def controllers(
             ),
             for_=workspaces,
             owns=[machines],
-            watches=[(nodes, workspaces_that_may_use, node_changed)],
+            watches=[
+                (nodes, workspaces_that_may_use, node_changed),
+                (lookups.configs.metadata, workspaces_configured_by),
+            ],
         ),
         Controller(
             MachineReconciler(client, machines, provisioners, events, clock, written),
@@ -98,6 +110,7 @@ def controllers(
             watches=[
                 (pods, workspace_of_pod),
                 (nodes, workspaces_that_may_use, node_changed),
+                (lookups.configs.metadata, workspaces_configured_by),
             ],
         ),
     )

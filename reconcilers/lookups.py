@@ -4,21 +4,11 @@ from typing import Protocol, final
 
 from pykaito.api.v1beta1 import inference as api
 from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.reconcilers.configs import ConfigMaps
+from pykaito.reconcilers.inference.manifests import ConfigFile
 from pykaito.runtime.presets.catalogue import Preset
-from pykaito.runtime.presets.inference_config import NO_CONFIG, InferenceConfig
+from pykaito.runtime.presets.inference_config import NO_CONFIG
 from pykaito.runtime.presets.plan import NOTHING_KNOWN, Known
-
-
-class Configs(Protocol):
-    """Where settings of model servers are kept."""
-
-    async def find(self, workspace: Workspace) -> InferenceConfig:
-        """Return the settings of the Workspace's model server.
-
-        Raises:
-            PlanError: the Workspace names what is not there, or is wrong.
-            ApiError: the API server did not tell.
-        """
 
 
 class ModelHub(Protocol):
@@ -39,10 +29,13 @@ class Lookups:
     Args:
         configs: where its settings are.
         hub: where its model is.
+
+    Attributes:
+        configs: as given.
     """
 
-    def __init__(self, configs: Configs, hub: ModelHub) -> None:
-        self._configs = configs
+    def __init__(self, configs: ConfigMaps, hub: ModelHub) -> None:
+        self.configs = configs
         self._hub = hub
 
     async def known(self, workspace: Workspace) -> Known:
@@ -54,20 +47,21 @@ class Lookups:
         """
         if workspace.inference is None or workspace.inference.preset is None:
             return NOTHING_KNOWN
+        config = await self.configs.find(workspace)
         return Known(
             preset=await self._hub.find(workspace.inference.preset),
-            config=await self._configs.find(workspace),
+            config=config.settings if config else NO_CONFIG,
         )
 
+    async def config_file(self, workspace: Workspace) -> ConfigFile | None:
+        """Return the settings as the Workspace's pods get them, None for none.
 
-@final
-class NoConfigs:
-    """Configs of a cluster that has none."""
-
-    async def find(self, workspace: Workspace) -> InferenceConfig:
-        """Return that nothing is set."""
-        del workspace
-        return NO_CONFIG
+        Raises:
+            PlanError: they cannot be had, and why.
+            ApiError: the API server did not tell.
+        """
+        config = await self.configs.find(workspace)
+        return config.file if config else None
 
 
 @final

@@ -16,9 +16,11 @@ from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.leader import LeaderElection, default_identity
 from pykaito.operator.manager import Manager
+from pykaito.operator.objects import CONFIG_MAPS
 from pykaito.operator.reconcile import Request
+from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
-from pykaito.reconcilers.lookups import Lookups, NoConfigs, NoHub
+from pykaito.reconcilers.lookups import Lookups, NoHub
 from pykaito.reconcilers.metrics import WorkspaceCount
 from pykaito.reconcilers.resources import WORKSPACES
 
@@ -82,7 +84,14 @@ async def run(
         manager.add_service(events, elected=True)
         workspaces = cache.informer(WORKSPACES)
         REGISTRY.register(WorkspaceCount(workspaces.store.list))
-        lookups = Lookups(NoConfigs(), NoHub())
+        lookups = Lookups(
+            ConfigMaps(
+                client,
+                cache.informer(CONFIG_MAPS, metadata_only=True),
+                namespace or client.namespace,
+            ),
+            NoHub(),
+        )
         for controller in controllers(
             client, cache, events, clock, written, settings, lookups
         ):

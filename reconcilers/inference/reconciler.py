@@ -17,15 +17,22 @@ from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, key, labels, name, namespace
 from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.store import OWNER_UID
-from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
+from pykaito.reconcilers.apply import REFUSALS, Applied, Applier, refusal
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.rollout import (
+    Strategy,
+    interrupts,
+    lacking,
+    strategy,
+)
 from pykaito.reconcilers.inference.status import CONDITIONS, conditions, judge
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.planning import choose, plan_on
 from pykaito.reconcilers.status import write_status
+from pykaito.reconcilers.workspace.claims import held_by_others
 from pykaito.reconcilers.workspace.status import is_ready
 from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Known, Plan, PlanError
@@ -90,6 +97,7 @@ class InferenceReconciler:
             return None
         try:
             known = await self._lookups.known(workspace)
+            config = await self._lookups.config_file(workspace)
             planned = self._plan(live, workspace, known)
         except PlanError as error:
             if error.terminal or not self._is_judged(live):
@@ -107,16 +115,38 @@ class InferenceReconciler:
                 note,
             )
             return None
+        before = self._informers.deployments.store.get(key(live))
+        rollout = self._rollout(live, planned, nodes)
         try:
-            deployed, theirs = await self._serve(live, workspace, planned, nodes, note)
+            service = await self._services.apply(
+                manifests.service(workspace, live), note
+            )
+            applied = await self._deployments.apply(
+                manifests.deployment(
+                    workspace,
+                    live,
+                    planned,
+                    nodes=nodes,
+                    runtime_image=self._image,
+                    config=config,
+                    surge=rollout.surge,
+                ),
+                note,
+            )
         except REFUSALS as error:
             reason, message = refusal(error)
             await self._write(live, Diagnosis(reason, message), note)
             raise
-        pods = self._informers.pods.store.by_index(POD_INDEX, str(key(live)))
-        found = judge(deployed, pods, live, self._clock.now())
+        theirs = (*service.left_to_others, *applied.left_to_others)
+        newly_left = service.newly_left or applied.newly_left
+        self._tell(live, before, applied, rollout)
+        # After a restart all is new to this process, and told already.
+        if newly_left and _describe(theirs) not in self._told(live):
+            self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
+        found = judge(applied.obj, self._pods(live), live, self._clock.now())
         await self._write(live, found, note, remark=_describe(theirs))
-        return Result(found.look_again) if found.look_again else None
+        pauses = [found.look_again, rollout.look_again]
+        return Result(min(filter(None, pauses), default=None))
 
     def _is_judged(self, live: Object) -> bool:
         """Whether there is a workload of this very spec, and it is told how it is."""
@@ -155,32 +185,37 @@ class InferenceReconciler:
         # serving where they are; they are not bound to other nodes for a while.
         return manifests.bound_nodes(deployed) or self._nodes(live, lambda _: True)
 
-    async def _serve(
-        self,
-        live: Object,
-        workspace: Workspace,
-        planned: Plan,
-        nodes: Sequence[str],
-        note: Note,
-    ) -> tuple[Object, Sequence[FieldConflict]]:
-        """Apply what serves; return the Deployment and the fields left to others."""
-        service = await self._services.apply(manifests.service(workspace, live), note)
-        applied = await self._deployments.apply(
-            manifests.deployment(
-                workspace, live, planned, nodes=nodes, runtime_image=self._image
-            ),
-            note,
+    def _rollout(self, live: Object, planned: Plan, nodes: Sequence[str]) -> Strategy:
+        lack = lacking(
+            [n for n in self._informers.nodes.store.list() if name(n) in nodes],
+            planned.node_resources,
+            held_by_others(self._informers.machines.store.list(), key(live)),
         )
+        return strategy(
+            self._informers.deployments.store.get(key(live)),
+            self._pods(live),
+            lack,
+            replicas=min(planned.nodes, len(nodes)),
+            now=self._clock.now(),
+        )
+
+    def _pods(self, live: Object) -> Sequence[Object]:
+        return self._informers.pods.store.by_index(POD_INDEX, str(key(live)))
+
+    def _tell(
+        self, live: Object, before: Object | None, applied: Applied, rollout: Strategy
+    ) -> None:
+        """Record what an apply of the Deployment began."""
         if applied.created:
             self._events.normal(
                 live, "WorkloadCreated", f"Deployment {name(live)} applied"
             )
-        theirs = (*service.left_to_others, *applied.left_to_others)
-        newly_left = service.newly_left or applied.newly_left
-        # After a restart all is new to this process, and told already.
-        if newly_left and _describe(theirs) not in self._told(live):
-            self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
-        return applied.obj, theirs
+        elif interrupts(before, applied.obj):
+            self._events.warning(
+                live,
+                "RolloutWithDowntime",
+                f"the model is not served until its new pod is: {rollout.why_not}",
+            )
 
     @staticmethod
     def _told(live: Object) -> str:

@@ -1,13 +1,20 @@
 """What Workspaces want of nodes, so that two of them do not want the same GPUs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import final
 
 from pykaito.operator.informer import Informer
-from pykaito.operator.objects import Key, namespace, owner_of
+from pykaito.operator.objects import Key, Object, namespace, owner_of
 
 Resources = Mapping[str, str]
+
+
+def held_by_others(
+    machines: Iterable[Object], owner: Key
+) -> Mapping[str, Sequence[Resources]]:
+    """Return what Machines of Workspaces other than ``owner`` hold, by node."""
+    return _by_node(_held(machines), owner)
 
 
 @final
@@ -33,16 +40,26 @@ class Claims:
 
     def of_others(self, owner: Key) -> Mapping[str, Sequence[Resources]]:
         """Return what Workspaces other than ``owner`` claim, by node."""
-        claims: dict[tuple[Key, str], Resources] = {}
-        for machine in self._machines.store.list():
-            reference, spec = owner_of(machine), machine["spec"]
-            if reference is not None and spec.get("nodeName"):
-                at = Key(namespace(machine), reference["name"])
-                claims[at, spec["nodeName"]] = spec.get("resources") or {}
+        claims = dict(_held(self._machines.store.list()))
         for at, (nodes, resources) in self._chosen.items():
             claims |= {(at, node): resources for node in nodes}
-        by_node: dict[str, list[Resources]] = defaultdict(list)
-        for (at, node), resources in claims.items():
-            if at != owner:
-                by_node[node].append(resources)
-        return by_node
+        return _by_node(claims.items(), owner)
+
+
+def _by_node(
+    claims: Iterable[tuple[tuple[Key, str], Resources]], owner: Key
+) -> Mapping[str, Sequence[Resources]]:
+    by_node: dict[str, list[Resources]] = defaultdict(list)
+    for (at, node), resources in claims:
+        if at != owner:
+            by_node[node].append(resources)
+    return by_node
+
+
+def _held(machines: Iterable[Object]) -> Iterator[tuple[tuple[Key, str], Resources]]:
+    """Yield the Workspace and the node of each Machine, and what it holds."""
+    for machine in machines:
+        reference, spec = owner_of(machine), machine["spec"]
+        if reference is not None and spec.get("nodeName"):
+            at = Key(namespace(machine), reference["name"])
+            yield (at, spec["nodeName"]), spec.get("resources") or {}

@@ -12,6 +12,7 @@ CLUSTER = {
     ("kaito.sh", "machines/status"): {"patch"},
     ("", "nodes"): FOLLOW,
     ("", "pods"): FOLLOW,
+    ("", "configmaps"): FOLLOW | {"get"},
     ("", "services"): FOLLOW | {"get", "create", "patch"},
     ("apps", "deployments"): FOLLOW | {"get", "create", "patch"},
     ("events.k8s.io", "events"): {"create", "patch"},

@@ -10,10 +10,18 @@ from pykaito.operator.cache import Cache
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.manager import Manager
-from pykaito.operator.objects import DEPLOYMENTS, EVENTS, NODES, PODS, SERVICES
+from pykaito.operator.objects import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    EVENTS,
+    NODES,
+    PODS,
+    SERVICES,
+)
 from pykaito.operator.reconcile import Request
+from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
-from pykaito.reconcilers.lookups import Lookups, ModelHub, NoConfigs, NoHub
+from pykaito.reconcilers.lookups import Lookups, ModelHub, NoHub
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.cluster_api import ClusterApi
@@ -21,6 +29,8 @@ from tests.unit.reconcilers.workspaces import node, raw_workspace
 
 NAME = "workspace-falcon-7b"
 LABELS = {"apps": "falcon-7b", "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
+#: The operator's namespace.
+SYSTEM = "pykaito-system"
 #: Longer than any hold and any backoff of a short series of failures.
 REST_SECONDS = 40.0
 
@@ -48,7 +58,12 @@ class World:
         )  # fmt: skip
         manager.add_service(events, elected=True)
         settings = Settings(transformers_image="reg/transformers:1")
-        lookups = Lookups(NoConfigs(), self.hub)
+        lookups = Lookups(
+            ConfigMaps(
+                self.api, cache.informer(CONFIG_MAPS, metadata_only=True), SYSTEM
+            ),
+            self.hub,
+        )
         for controller in controllers(
             self.api, cache, events, clock, written, settings, lookups
         ):  # fmt: skip
