@@ -20,17 +20,15 @@ def deliver_model(architecture: str, *, private: bool = False) -> Delivered:
     return deliver_weights(model_folder(architecture), architecture, private=private)
 
 
-def deliver_adapter(architecture: str, seed: int = 1, *, data: str = "/data") -> str:
+def deliver_adapter(architecture: str, seed: int = 1) -> str:
     """Make a LoRA adapter, once, and bring its image to the nodes.
 
     Args:
         architecture: Of the model that it is for, as in `deliver_model`.
         seed: Each gives an adapter of its own.
-        data: The folder in the image; elsewhere than in ``/data`` no Workspace
-            finds it.
     """
     folder = adapter_folder(architecture, seed)
-    return deliver_adapter_files(folder, folder.name, data=data)
+    return deliver_adapter_files(folder, folder.name)
 
 
 def model_folder(architecture: str) -> Path:

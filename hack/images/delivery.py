@@ -79,24 +79,18 @@ def deliver_weights(folder: Path, name: str, *, private: bool = False) -> Delive
     return Delivered(reference, registry if registry.username else None)
 
 
-def deliver_adapter_files(folder: Path, name: str, *, data: str) -> str:
+def deliver_adapter_files(folder: Path, name: str) -> str:
     """Pack an adapter's files, bring them to the nodes, return the reference.
 
     Args:
         folder: The adapter, as peft saves it.
         name: The image's name.
-        data: The folder in the image.
     """
     if cluster := _kind_cluster():
-        tag = content.digest([folder], relative_to=folder, salt=[data])
-        return _load(
-            f"pykaito/adapter-{name}:{tag}",
-            ADAPTER,
-            folder,
-            arguments={"DATA": data},
-            cluster=cluster,
-        )
-    return push(pack_adapter(folder, name, data=data), local())
+        tag = content.digest([folder], relative_to=folder, salt=[])
+        reference = f"pykaito/adapter-{name}:{tag}"
+        return _load(reference, ADAPTER, folder, arguments={}, cluster=cluster)
+    return push(pack_adapter(folder, name), local())
 
 
 def _load(

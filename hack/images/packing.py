@@ -1,7 +1,6 @@
 """Pack files as images that a Workspace names: a model's, or an adapter's."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from hack.cluster.progress import note, step
@@ -27,40 +26,31 @@ def pack_weights(folder: Path, name: str, store: Store | None = None) -> Built:
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"folder: {folder} holds no config.json, so it is no model")
-    return _pack(folder, f"weights-{name}", WEIGHTS, {}, store or Store())
+    return _pack(folder, f"weights-{name}", WEIGHTS, store or Store())
 
 
-def pack_adapter(
-    folder: Path, name: str, store: Store | None = None, *, data: str = "/data"
-) -> Built:
-    """Build an image that holds a LoRA adapter's files.
+def pack_adapter(folder: Path, name: str, store: Store | None = None) -> Built:
+    """Build an image that holds a folder's files in /data.
 
     Args:
-        folder: The adapter as peft saves it.
+        folder: A LoRA adapter as peft saves it.
         name: The image's name, as in ``legal``.
         store: Where it goes; the local storage by default.
-        data: The folder in the image; only in ``/data`` a Workspace finds them.
 
     Raises:
         ValueError: The name is none for an image.
         ClusterError: buildah failed.
     """
-    return _pack(folder, f"adapter-{name}", ADAPTER, {"DATA": data}, store or Store())
+    return _pack(folder, f"adapter-{name}", ADAPTER, store or Store())
 
 
-def _pack(
-    folder: Path,
-    name: str,
-    containerfile: Path,
-    arguments: Mapping[str, str],
-    store: Store,
-) -> Built:
+def _pack(folder: Path, name: str, containerfile: Path, store: Store) -> Built:
     if not re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", name):
         raise ValueError(
             f"name: {name!r} is no image name; it takes lower-case letters, digits"
             " and single '.', '_' or '-' between them"
         )
-    salt = [containerfile.read_text(), *(f"{k}={v}" for k, v in arguments.items())]
+    salt = [containerfile.read_text()]
     tag = content.digest([folder], relative_to=folder, salt=salt)
     built = Built(f"pykaito/{name}", tag)
     with store.locked():
@@ -68,5 +58,5 @@ def _pack(
             note(f"{name} image: unchanged ({size})")
             return built
         with step(f"{name} image"):
-            store.build(built.reference, containerfile, folder, arguments=arguments)
+            store.build(built.reference, containerfile, folder, arguments={})
     return built
