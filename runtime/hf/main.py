@@ -77,7 +77,7 @@ def _with_config_file(settings: Settings, environ: Mapping[str, str]) -> Setting
         return settings
     found = read_config_file(Path(path))
     if found.unused:
-        log.warning("settings that this runtime has not", extra={"keys": found.unused})
+        log.info("settings that this runtime has not", extra={"keys": found.unused})
     if found.max_model_len is None:
         return settings
     return replace(settings, max_model_len=found.max_model_len)
