@@ -95,6 +95,17 @@ class World:
         obj["metadata"].pop("generation")
         await self.api.apply(WORKSPACES, obj, field_manager="kubectl")
 
+    async def configure(
+        self, text: str | None, name: str = "settings", namespace: str = "default"
+    ) -> None:
+        """Write a ConfigMap of settings; None leaves their key out."""
+        data = {"other": "key"} if text is None else {"inference_config.yaml": text}
+        metadata = {"name": name, "namespace": namespace}
+        config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        await self.api.apply(
+            CONFIG_MAPS, config_map | {"data": data}, field_manager="kubectl"
+        )
+
     async def edit_workspace(self, name: str = NAME, **changes: Any) -> None:
         await self.api.patch(WORKSPACES, name, changes, namespace="default")
 
@@ -141,6 +152,9 @@ class World:
 
     def deployment(self, name: str = NAME) -> Any:
         return self.api.find(DEPLOYMENTS, name)
+
+    def template(self, name: str = NAME) -> Any:
+        return self.deployment(name)["spec"]["template"]
 
     def service(self, name: str = NAME) -> Any:
         return self.api.find(SERVICES, name)
