@@ -150,4 +150,7 @@ def remedy(resource: str) -> str:
             "check that its GPUs are cut into such slices and that the device plugin "
             "offers them by name (MIG strategy mixed)"
         )
-    return "check that the device plugin runs on it"
+    return (
+        "check that the device plugin runs on it, or serve a small model without GPUs "
+        "by the Workspace's annotation kaito.sh/accelerator: cpu"
+    )

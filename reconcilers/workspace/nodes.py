@@ -10,6 +10,7 @@ from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, labels, name
 from pykaito.provisioners.preferred_nodes import check_initialized
+from pykaito.runtime.presets.gpu import is_accelerator
 
 Needs = Callable[[Object], Mapping[str, str] | None]
 """What a replica takes of a node; None where the model does not fit it."""
@@ -42,8 +43,8 @@ def select_nodes(
     ``preferredNodes`` or of the instance type, if one is given. Nodes that the
     model fits come first; among them preferred nodes, then those already in use,
     then those with room beside other Workspaces, then those that could serve now,
-    then by name. Named nodes that do not qualify come last, so that what they
-    lack is told when they are needed.
+    then those whose GPUs would not lie idle, then by name. Named nodes that do not
+    qualify come last, so that what they lack is told when they are needed.
 
     Args:
         workspace: says which nodes qualify.
@@ -56,7 +57,7 @@ def select_nodes(
     selector = workspace.resource.label_selector.as_labels()
     instance_type = workspace.resource.instance_type
     preferred = workspace.resource.preferred_nodes
-    ranked: list[tuple[bool, bool, bool, bool, bool, bool, str]] = []
+    ranked: list[tuple[bool, bool, bool, bool, bool, bool, bool, str]] = []
     seen: set[str] = set()
     for node in nodes:
         node_name, found = name(node), labels(node)
@@ -78,6 +79,7 @@ def select_nodes(
                 node_name not in assigned,
                 crowded(node, resources, claimed.get(node_name, ())),
                 not can_serve(node, resources),
+                wastes(node, resources),
                 node_name,
             )
         )
@@ -108,6 +110,13 @@ def crowded(
         > parse_quantity(allocatable.get(resource, "0"))
         for resource, wanted in resources.items()
     )
+
+
+def wastes(node: Object, resources: Mapping[str, str]) -> bool:
+    """Whether the node has GPUs that what is wanted of it leaves unused."""
+    allocatable = node.get("status", {}).get("allocatable", {})
+    gpus = {r for r, found in allocatable.items() if is_accelerator(r) and found != "0"}
+    return bool(gpus) and gpus.isdisjoint(resources)
 
 
 def describe(

@@ -53,7 +53,7 @@ def on_cpu(demand: Demand, cpu: CpuFacts | None, *, unchecked: bool) -> Size:
     return Size(
         _resources(cpu, model.weights + memory.used_in_ram(model, tokens)),
         tokens,
-        tuple(_describe(demand, cpu, tokens)) if cpu else (),
+        tuple(_describe(demand, cpu, tokens, longest)) if cpu else (),
         MemoryBreakdown(
             of="RAM",
             shares=1,
@@ -86,7 +86,9 @@ def _resources(cpu: CpuFacts | None, memory_bytes: int) -> dict[str, str]:
     return {"cpu": format_cores(millicores), "memory": format_memory(memory_bytes)}
 
 
-def _describe(demand: Demand, cpu: CpuFacts, tokens: int) -> Iterator[str]:
+def _describe(
+    demand: Demand, cpu: CpuFacts, tokens: int, longest: int
+) -> Iterator[str]:
     preset = demand.preset
     if demand.context and tokens < demand.context:
         yield (
@@ -99,8 +101,13 @@ def _describe(demand: Demand, cpu: CpuFacts, tokens: int) -> Iterator[str]:
             "tokens; use a node with more memory"
         )
     elif tokens < demand.longest:
+        why = (
+            "a node's memory is shared; set vllm.max-model-len in inference.config for "
+            "more"
+            if tokens == longest
+            else f"a node with {cpu} holds no more"
+        )
         yield (
             f"prompt and answer can have {tokens} of the {preset.context_length} "
-            f"tokens that {preset.name} was made for, on a node with {cpu}; set "
-            "vllm.max-model-len in inference.config for another number"
+            f"tokens that {preset.name} was made for: {why}"
         )

@@ -1,5 +1,6 @@
 """What a plan needs to know of the GPUs it is made for."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -8,6 +9,15 @@ GIB = 2**30
 
 #: What pods request of a node to get its GPUs.
 GPU_RESOURCE = "nvidia.com/gpu"
+
+_ACCELERATORS = re.compile(
+    r"nvidia[.]com/(gpu|mig-.+)|amd[.]com/gpu|gpu[.]intel[.]com/.+"
+)
+
+
+def is_accelerator(resource: str) -> bool:
+    """Whether a node's resource is what a device plugin offers to compute on."""
+    return _ACCELERATORS.fullmatch(resource) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,6 @@ def image_doubt(field: str, image: str) -> str | None:
     if _REFERENCE.fullmatch(image):
         return None
     return (
-        f"{field}: found {image!r}, which is no reference of an image; write it as "
-        "registry.example.com/path/name:tag, the path in lower case"
+        f"{field}: found {image[:200]!r}, which is no reference of an image; write it "
+        "as registry.example.com/path/name:tag, the path in lower case"
     )

@@ -1,20 +1,15 @@
 """A pod template that users bring: what it must have, and what it takes of a node."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from pykaito.api.quantity import parse_quantity
+from pykaito.runtime.presets.gpu import is_accelerator
 from pykaito.runtime.presets.image_reference import image_doubt
 
 FIELD = "inference.template"
-
-#: What device plugins offer that models compute on.
-_ACCELERATORS = re.compile(
-    r"nvidia[.]com/(gpu|mig-.+)|amd[.]com/gpu|gpu[.]intel[.]com/.+"
-)
 
 Amounts = dict[str, Decimal]
 
@@ -99,11 +94,11 @@ def _check_container(container: Any, path: str) -> None:
     for kind in ("requests", "limits"):
         where = f"{path}.resources.{kind}"
         for resource, amount in _mapping(resources.get(kind) or {}, where).items():
-            _check_amount(resource, amount, f"{where}[{resource}]")
+            _check_amount(str(resource), amount, f"{where}[{resource}]")
 
 
 def _check_amount(resource: str, amount: Any, path: str) -> None:
-    whole = bool(_ACCELERATORS.fullmatch(str(resource)))
+    whole = is_accelerator(resource)
     try:
         number = parse_quantity(amount)
     except ValueError as error:
@@ -120,7 +115,7 @@ def _requests(container: Mapping[str, Any]) -> Amounts:
     return {
         resource: parse_quantity(amount)
         for resource, amount in found.items()
-        if _ACCELERATORS.fullmatch(str(resource))
+        if is_accelerator(str(resource))
     }
 
 

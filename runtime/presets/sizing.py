@@ -160,7 +160,7 @@ def _remedies(
     if part.gpus and _holds(demand, gpu):
         yield f"{_on_node(demand, gpu).gpus} of them hold it"
         return
-    if nodes := _nodes_together(demand, gpu, part.gpus):
+    if part.gpus is None and (nodes := _nodes_together(demand, gpu)):
         yield (
             f"{nodes} such nodes together would hold it, but the runtime "
             "'transformers' puts a whole copy on each of resource.count nodes"
@@ -168,10 +168,10 @@ def _remedies(
     yield _offer(demand, offers)
 
 
-def _nodes_together(demand: Demand, gpu: GpuFacts, gpus: int | None) -> int | None:
+def _nodes_together(demand: Demand, gpu: GpuFacts) -> int | None:
     """Return how many nodes hold the model where they share it; None if none do."""
     try:
-        return estimate(demand.preset, gpu, adapters=demand.adapters, gpus=gpus).nodes
+        return estimate(demand.preset, gpu, adapters=demand.adapters).nodes
     except DoesNotFitError:
         return None
 

@@ -1,54 +1,16 @@
 """What a Workspace becomes, or why it cannot."""
 
 import math
-from typing import Any
 
 import pytest
 
-from pykaito.api.parse import parse
-from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
-from pykaito.runtime.presets.plan import PlanError, PlanReason, plan
+from pykaito.runtime.presets.inference_config import parse_inference_config
+from pykaito.runtime.presets.plan import Known, PlanReason, plan
+from tests.unit.presets.workspaces import refusal, workspace
 
 GATED = {"presetOptions": {"modelAccessSecret": "hf"}}
 V100 = GpuFacts("V100", 2, 16160, bfloat16=False)
-
-
-def workspace(
-    preset: dict[str, Any],
-    *,
-    count: int = 1,
-    runtime: str | None = None,
-    annotations: dict[str, str] | None = None,
-    **spec: Any,
-) -> Workspace:
-    annotations = annotations or {}
-    annotations |= {"kaito.sh/runtime": runtime} if runtime else {}
-    inference = {"preset": preset} if preset else None
-    return parse(
-        Workspace,
-        {
-            "apiVersion": "kaito.sh/v1beta1",
-            "kind": "Workspace",
-            "metadata": {
-                "name": "w",
-                "namespace": "default",
-                "annotations": annotations,
-            },
-            "resource": {
-                "count": count,
-                "labelSelector": {"matchLabels": {"apps": "x"}},
-            },
-            **({"inference": inference} if inference else {}),
-            **spec,
-        },
-    )
-
-
-def reason_of(spec: Workspace) -> tuple[PlanReason, str]:
-    with pytest.raises(PlanError) as caught:
-        plan(spec)
-    return caught.value.reason, str(caught.value)
 
 
 def test_a_preset_takes_as_many_gpus_as_its_weights_need() -> None:
@@ -73,20 +35,20 @@ def test_a_private_preset_brings_its_image() -> None:
 
 
 def test_an_unknown_preset_is_told_with_its_path_and_the_nearest_name() -> None:
-    reason, message = reason_of(workspace({"name": "phi-3.5-mini"}))
+    reason, message = refusal(workspace({"name": "phi-3.5-mini"}))
     assert reason is PlanReason.PRESET_NOT_FOUND
     assert message.startswith("inference.preset.name:")
     assert "phi-3.5-mini-instruct" in message
 
 
 def test_a_model_under_a_private_licence_asks_for_an_image() -> None:
-    reason, message = reason_of(workspace({"name": "llama-2-7b"}))
+    reason, message = refusal(workspace({"name": "llama-2-7b"}))
     assert reason is PlanReason.PRESET_PRIVATE
     assert "presetOptions.image" in message
 
 
 def test_a_runtime_that_is_not_there_is_told_with_what_is() -> None:
-    reason, message = reason_of(workspace({"name": "falcon-7b"}, runtime="vllm"))
+    reason, message = refusal(workspace({"name": "falcon-7b"}, runtime="vllm"))
     assert reason is PlanReason.RUNTIME_NOT_SUPPORTED
     assert "transformers" in message
 
@@ -98,7 +60,7 @@ def test_tuning_is_told_to_be_unsupported() -> None:
         "input": {"urls": ["https://example.com/data.parquet"]},
         "output": {"image": "r/out:1", "imagePushSecret": "s"},
     }
-    assert reason_of(workspace({}, tuning=tuning))[0] is PlanReason.TUNING_NOT_SUPPORTED
+    assert refusal(workspace({}, tuning=tuning))[0] is PlanReason.TUNING_NOT_SUPPORTED
 
 
 def test_a_large_model_on_unknown_gpus_takes_what_it_needs_of_large_ones() -> None:
@@ -119,7 +81,7 @@ def test_gpus_without_bfloat16_get_float16() -> None:
 
 
 def test_a_model_that_transformers_does_not_serve_is_refused() -> None:
-    reason, message = reason_of(workspace({"name": "gemma-4-12b-it"}))
+    reason, message = refusal(workspace({"name": "gemma-4-12b-it"}))
     assert reason is PlanReason.RUNTIME_NOT_SUPPORTED
     assert message.startswith("inference.preset.name: gemma-4-12b-it")
 
@@ -145,7 +107,7 @@ def test_adapters_take_room() -> None:
         {"source": {"name": f"a{number}", "image": "r/a:1"}} for number in range(10)
     ]
     preset = {"name": "phi-3-mini-128k-instruct"}
-    inference = {"preset": preset, "adapters": adapters}
+    inference = {"adapters": adapters}
     without = plan(workspace(preset), V100).server.context_length
     assert (
         plan(workspace(preset, inference=inference), V100).server.context_length
@@ -159,3 +121,160 @@ def test_a_user_who_knows_better_gets_all_gpus_of_the_node() -> None:
     tried = plan(spec, V100)
     assert tried.gpus_per_node == 2
     assert "tried anyway" in tried.warnings[0]
+
+
+def test_a_model_that_several_nodes_could_share_is_told_to_need_one_node() -> None:
+    reason, message = refusal(workspace({"name": "falcon-40b"}, count=3), V100)
+    assert reason is PlanReason.MODEL_DOES_NOT_FIT
+    assert "77.9 GiB of GPU memory, 2 x 15.8 GiB (V100) has 31.6 GiB" in message
+    assert "3 such nodes together would hold it, but" in message
+
+
+def test_adapters_count_in_what_does_not_fit() -> None:
+    adapters = [{"source": {"name": f"a{n}", "image": "r/a:1"}} for n in range(10)]
+    spec = workspace({"name": "falcon-7b"}, inference={"adapters": adapters})
+    small = GpuFacts("small", 1, 14_000)
+    assert plan(workspace({"name": "falcon-7b"}), small)
+    assert "the weights of falcon-7b with 10 adapters take" in refusal(spec, small)[1]
+
+
+def configured(text: str) -> Known:
+    return Known(config=parse_inference_config(text))
+
+
+def test_a_config_sets_the_context() -> None:
+    config = configured("vllm: {max-model-len: 4096}")
+    spec = workspace({"name": "phi-3-mini-128k-instruct"})
+    a100 = GpuFacts("A100", 8, 81920)
+    for gpu in (None, a100):
+        assert plan(spec, gpu, known=config).server.context_length == 4096
+    assert plan(spec, a100, known=config).memory.cache == 4096 * 393216
+
+
+def test_a_context_that_is_set_is_made_room_for() -> None:
+    llama = workspace(GATED | {"name": "llama-3.3-70b-instruct"})
+    a100 = GpuFacts("A100", 8, 81920)
+    assert plan(llama, a100).gpus_per_node == 2
+    set_to = configured("vllm: {max-model-len: 131072}")
+    found = plan(llama, a100, known=set_to)
+    assert (found.gpus_per_node, found.server.context_length) == (4, 131_072)
+
+
+def test_a_context_that_cannot_fit_is_cut_with_a_warning() -> None:
+    spec = workspace({"name": "phi-3-mini-128k-instruct"})
+    found = plan(spec, V100, known=configured("vllm: {max-model-len: 131072}"))
+    assert found.gpus_per_node == 2
+    (warning,) = found.warnings
+    assert warning.startswith(
+        "inference.config: vllm.max-model-len: found 131072; "
+        f"{found.server.context_length} tokens fit 2 x 15.8 GiB (V100)"
+    )
+
+
+def test_a_context_beyond_the_models_is_refused() -> None:
+    config = configured("vllm: {max_model_len: 4097}")
+    spec = workspace({"name": "phi-3-mini-4k-instruct"})
+    reason, message = refusal(spec, known=config)
+    assert reason is PlanReason.CONFIG_INVALID
+    assert message.startswith("inference.config: vllm.max-model-len: found 4097; ")
+    assert "4096 tokens" in message
+
+
+def test_options_of_another_runtime_are_told_to_do_nothing() -> None:
+    options = ", ".join(f"o{n}: 1" for n in range(7))
+    config = configured(f"vllm: {{max-model-len: 1024, {options}}}")
+    (warning,) = plan(workspace({"name": "falcon-7b"}), known=config).warnings
+    assert "vllm.o0, vllm.o1, vllm.o2, vllm.o3, vllm.o4 and 2 more" in warning
+
+
+def test_a_gated_model_asks_for_a_token_before_a_pod_fails() -> None:
+    reason, message = refusal(workspace({"name": "llama-3.1-8b-instruct"}))
+    assert reason is PlanReason.MODEL_ACCESS_SECRET_REQUIRED
+    assert message.startswith("inference.preset.presetOptions.modelAccessSecret: ")
+    assert "HF_TOKEN" in message
+    named = {"name": "llama-3.1-8b-instruct"} | GATED
+    assert plan(workspace(named)).server.model_access_secret == "hf"
+
+
+def test_a_gated_model_in_an_image_of_the_users_needs_no_token() -> None:
+    brought = {
+        "name": "llama-3.1-8b-instruct",
+        "accessMode": "private",
+        "presetOptions": {"image": "r/llama:1"},
+    }
+    assert plan(workspace(brought)).server.weights_image == "r/llama:1"
+
+
+def test_a_private_model_without_an_image_is_refused() -> None:
+    preset = {"name": "llama-2-7b", "accessMode": "private"}
+    reason, message = refusal(workspace(preset))
+    assert reason is PlanReason.PRESET_PRIVATE
+    assert "presetOptions.image" in message
+
+
+def test_each_pull_secret_is_there_once_the_presets_first() -> None:
+    options = {"image": "r/m:1", "imagePullSecrets": ["b", "a"]}
+    adapters = [
+        {"source": {"name": "x", "image": "r/x:1", "imagePullSecrets": ["c", "a"]}}
+    ]
+    preset = {"name": "phi-2", "accessMode": "private", "presetOptions": options}
+    found = plan(workspace(preset, inference={"adapters": adapters}))
+    assert found.image_pull_secrets == ("b", "a", "c")
+
+
+@pytest.mark.parametrize(
+    "image", ["<YOUR_IMAGE>", "ACR_REPO_HERE.azurecr.io/ADAPTER_HERE:0.0.1"]
+)
+def test_a_placeholder_for_an_image_is_planned_with_a_warning(image: str) -> None:
+    adapters = [
+        {"source": {"name": "right", "image": "r/a:1"}},
+        {"source": {"name": "wrong", "image": image}},
+    ]
+    spec = workspace({"name": "falcon-7b"}, inference={"adapters": adapters})
+    (warning,) = plan(spec).warnings
+    assert warning.startswith(f"inference.adapters[1].source.image: found {image!r}")
+    assert "registry.example.com/path/name:tag" in warning
+
+
+def test_a_placeholder_for_the_models_image_is_planned_with_a_warning() -> None:
+    options = {"image": "<MODEL>"}
+    preset = {"name": "phi-2", "accessMode": "private", "presetOptions": options}
+    (warning,) = plan(workspace(preset)).warnings
+    assert warning.startswith("inference.preset.presetOptions.image: found '<MODEL>'")
+
+
+def test_too_few_named_nodes_are_told() -> None:
+    resource = {"preferredNodes": ["a"]}
+    spec = workspace({"name": "phi-2"}, count=2, resource=resource)
+    (warning,) = plan(spec).warnings
+    assert warning.startswith("resource.preferredNodes: 1 of 2 nodes are named")
+    resource["instanceType"] = "Standard_NC6s_v3"
+    spec = workspace({"name": "phi-2"}, count=2, resource=resource)
+    assert plan(spec).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "right"),
+    [
+        ("kaito.sh/accelerator", "gpu or cpu"),
+        ("kaito.sh/performance-mode", "balanced, interactivity or throughput"),
+        ("kaito.sh/use-local-weights", "true or false"),
+        ("kaito.sh/node-image-family", "ubuntu or azurelinux"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", "GPU", "nonsense"])
+def test_an_annotation_with_a_word_that_means_nothing_is_refused(
+    annotation: str, right: str, value: str
+) -> None:
+    spec = workspace({"name": "phi-2"}, annotations={annotation: value})
+    reason, message = refusal(spec)
+    assert reason is PlanReason.ANNOTATION_INVALID
+    assert message == (
+        f"metadata.annotations[{annotation}]: found {value!r}; set it to {right}"
+    )
+
+
+def test_a_load_balancer_that_is_asked_for_in_other_words_is_told() -> None:
+    for value, warnings in (("True", 0), ("False", 0), ("true", 1), ("yes", 1)):
+        spec = workspace({"name": "phi-2"}, annotations={"kaito.sh/enablelb": value})
+        assert len(plan(spec).warnings) == warnings

@@ -2,9 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from pykaito.api.parse import parse
 from pykaito.api.v1alpha1.machine import Machine
-from pykaito.provisioners.preferred_nodes import machine_node, observe
+from pykaito.provisioners.preferred_nodes import (
+    check_initialized,
+    machine_node,
+    observe,
+)
 from pykaito.provisioners.protocol import MachineReason
 
 MACHINE = parse(
@@ -84,3 +90,30 @@ def test_no_gpus_at_all_are_told_as_zero() -> None:
 def test_machines_are_found_by_the_node_that_they_name() -> None:
     assert list(machine_node({"spec": {"nodeName": "gpu-0"}})) == ["gpu-0"]
     assert list(machine_node({"spec": {}})) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "told"),
+    [
+        ("nvidia.com/gpu", "check that the device plugin runs on it"),
+        ("nvidia.com/mig-1g.10gb", "cut into such slices"),
+        ("memory", "name a larger node in resource.preferredNodes"),
+        ("cpu", "name a larger node in resource.preferredNodes"),
+    ],
+)
+def test_what_a_node_lacks_is_told_with_a_remedy_that_fits(
+    resource: str, told: str
+) -> None:
+    missing = check_initialized(node(), {resource: "3"})
+    assert missing.reason == MachineReason.RESOURCE_MISSING
+    found = "2" if resource == "nvidia.com/gpu" else "0"
+    assert f"has {found} {resource} allocatable, 3 wanted; " in missing.message
+    assert told in missing.message
+
+
+@pytest.mark.parametrize("allocatable", ["3800Mi", "4Gi", "3984588800", "5e9"])
+def test_memory_is_compared_in_whatever_unit(allocatable: str) -> None:
+    found = node()
+    found["status"]["allocatable"] = {"memory": allocatable, "cpu": "940m"}
+    assert check_initialized(found, {"cpu": "470m", "memory": "3800Mi"}).ok
+    assert not check_initialized(found, {"cpu": "1", "memory": "3800Mi"}).ok

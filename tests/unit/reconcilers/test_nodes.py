@@ -49,6 +49,15 @@ def test_a_preferred_node_comes_before_a_matching_one() -> None:
     assert choose(nodes, preferredNodes=["z"]) == ("z",)
 
 
+def test_what_needs_no_gpu_leaves_nodes_with_gpus_to_others() -> None:
+    nodes = [node("a", labels=OF_TYPE), node("z", labels=OF_TYPE, gpus=None)]
+    for needs, taken in (({"cpu": "1", "memory": "2Gi"}, "z"), ({}, "z"), (GPU, "a")):
+        selection = select_nodes(
+            workspace(), nodes, count=1, needs=lambda _, needs=needs: needs
+        )
+        assert selection.nodes == (taken,)
+
+
 def test_a_node_in_use_is_kept_when_a_better_name_appears() -> None:
     nodes = [node("a", labels=OF_TYPE), node("b", labels=OF_TYPE)]
     assert choose(nodes, assigned={"b"}) == ("b",)

@@ -94,3 +94,55 @@ def test_what_cannot_fit_is_refused_with_need_found_and_remedy() -> None:
 def test_what_no_node_holds_says_so() -> None:
     with pytest.raises(PlanError, match="no instance type known holds it"):
         planned(preset="deepseek-v3-0324", instanceType="Standard_NC4_A2")
+
+
+CPU = {"annotations": {"kaito.sh/accelerator": "cpu"}}
+
+
+def cpu_node(name: str, *, cpu: str = "4", memory: str = "15930Mi") -> Any:
+    found = node(name, labels=LABELS, gpus=None)
+    found["status"]["allocatable"] = {"cpu": cpu, "memory": memory}
+    return found
+
+
+def test_a_workspace_on_cpus_takes_cpu_and_memory_of_its_node() -> None:
+    spec = workspace(metadata=CPU, inference={"preset": {"name": "phi-2"}})
+    selection, plan = choose(spec, [cpu_node("a")])
+    assert selection.nodes == ("a",)
+    assert plan.node_resources.keys() == {"cpu", "memory"}
+    assert plan.node_resources["cpu"] == "2"
+    assert plan.memory.capacity == 15872 * 2**20
+
+
+def test_a_node_with_too_little_memory_is_taken_last() -> None:
+    small, large = cpu_node("a", memory="4Gi"), cpu_node("z", memory="64Gi")
+    spec = workspace(metadata=CPU, inference={"preset": {"name": "phi-2"}})
+    assert choose(spec, [small, large])[0].nodes == ("z",)
+    with pytest.raises(PlanError, match=r"4\.0 GiB for pods \(node a\)"):
+        choose(spec, [small])
+
+
+def test_an_annotation_that_means_nothing_is_refused_whatever_the_nodes() -> None:
+    wrong = {"annotations": {"kaito.sh/accelerator": "tpu"}}
+    for nodes in ([], [cpu_node("a")]):
+        with pytest.raises(PlanError, match="found 'tpu'"):
+            choose(workspace(metadata=wrong), nodes)
+
+
+def test_a_pod_template_is_bound_to_nodes_that_have_what_it_requests() -> None:
+    template = {
+        "spec": {
+            "containers": [
+                {
+                    "name": "server",
+                    "image": "r/server:1",
+                    "resources": {"limits": {"nvidia.com/gpu": "2"}},
+                }
+            ]
+        }
+    }
+    spec = workspace(inference={"template": template})
+    nodes = gpu_node("a"), gpu_node("z", count=2)
+    selection, plan = choose(spec, nodes)
+    assert selection.nodes == ("z",)
+    assert plan.server is None
