@@ -71,6 +71,7 @@ class PlanReason(StrEnum):
     PRESET_PRIVATE = "PresetPrivate"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     RUNTIME_NOT_SUPPORTED = "RuntimeNotSupported"
+    SPEC_INVALID = "SpecInvalid"
     TEMPLATE_INVALID = "TemplateInvalid"
     TUNING_NOT_SUPPORTED = "TuningNotSupported"
 
