@@ -89,7 +89,7 @@ def template(
     sleeper = {
         "name": "sleeper",
         "image": CURL.stands_for,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": "Always",
         "command": ["sleep", "1000000"],
         **container,
     }
