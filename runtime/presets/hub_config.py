@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from pykaito.runtime.presets.catalogue import Attention, Preset
 from pykaito.runtime.presets.gpu import GIB
-from pykaito.runtime.presets.hub_files import Weights
+from pykaito.runtime.presets.hub_files import Weights, find_weights
 from pykaito.runtime.presets.hub_layers import count_layers
 
 #: Tokens of a model that does not say how many it was made for.
 DEFAULT_CONTEXT = 2048
 #: More than any model has of anything; a number above it is a mistake.
 _MOST = 2**40
+_MOST_BYTES = 2**50
 
 _CONTEXT = (
     "max_position_embeddings",
@@ -214,6 +215,31 @@ def head_size_of(config: Mapping[str, Any]) -> int:
     return max(_required(config, _HIDDEN) // _required(config, _HEADS), 1)
 
 
+def weights_of(
+    config: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    index: Mapping[str, Any] | None,
+) -> Weights:
+    """Return the weights beside a config.json, where they may not all be at hand.
+
+    Args:
+        config: the config.json.
+        sizes: the bytes of each file beside it.
+        index: the model.safetensors.index.json, if there is one.
+
+    Raises:
+        ConfigError: their size does not follow from any of these.
+    """
+    if (found := find_weights(sizes)) and found.complete and found.size:
+        return found
+    metadata = index.get("metadata") if index else None
+    total = metadata.get("total_size") if isinstance(metadata, Mapping) else None
+    # Some writers of the file write a float.
+    if isinstance(total, int | float) and 0 < total <= _MOST_BYTES:
+        return Weights("safetensors", int(total), complete=True)
+    return Weights("safetensors", parameters_size(config), complete=True)
+
+
 def parameters_size(config: Mapping[str, Any]) -> int:
     """Return the bytes of a dense model's weights as stored, from its config.
 
@@ -227,7 +253,8 @@ def parameters_size(config: Mapping[str, Any]) -> int:
     for key in (*_EXPERTS, "kv_lora_rank"):
         if config.get(key):
             raise ConfigError(
-                f"{key}: the size of such a model cannot be told from its config.json"
+                f"{key}: the size of such a model does not follow from its "
+                "config.json; put its model.safetensors.index.json beside it"
             )
     hidden = _required(config, _HIDDEN)
     heads = _required(config, _HEADS)

@@ -1,0 +1,1 @@
+"""Models that the catalogue does not have: from folders, images and a hub."""
