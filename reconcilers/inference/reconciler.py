@@ -10,7 +10,12 @@ from pykaito.api.labels import WORKSPACE
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import FieldConflict, UnavailableError
+from pykaito.operator.errors import (
+    FieldConflict,
+    InvalidError,
+    TerminalError,
+    UnavailableError,
+)
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
@@ -18,9 +23,11 @@ from pykaito.operator.objects import Key, Object, key, labels, name, namespace
 from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.store import OWNER_UID
 from pykaito.reconcilers.apply import REFUSALS, Applied, Applier, refusal
+from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.manifests import ConfigFile
 from pykaito.reconcilers.inference.rollout import (
     Strategy,
     interrupts,
@@ -29,7 +36,6 @@ from pykaito.reconcilers.inference.rollout import (
 )
 from pykaito.reconcilers.inference.status import CONDITIONS, conditions, judge
 from pykaito.reconcilers.lookups import Lookups
-from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.planning import choose, plan_on
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace.claims import held_by_others
@@ -91,21 +97,33 @@ class InferenceReconciler:
             return None
         if live["metadata"].get("deletionTimestamp"):
             return None
-        note = partial(self._written.note, request)
-        workspace = parsed(Workspace, live)
-        if workspace.inference is None:
+        if not live.get("inference"):
             return None
+        note = partial(self._written.note, request)
         try:
+            workspace, _ = checked(live, self._informers.nodes.store.list())
             known = await self._lookups.known(workspace)
             config = await self._lookups.config_file(workspace)
             planned = self._plan(live, workspace, known)
         except PlanError as error:
-            if error.terminal or not self._is_judged(live):
-                found = Diagnosis(error.reason, str(error), stalled=error.terminal)
-                await self._write(live, found, note)
+            await self._unplanned(live, error, note)
             if error.terminal:
                 return None
             raise UnavailableError(str(error)) from error
+        return await self._keep(live, workspace, planned, config, note)
+
+    async def _keep(
+        self,
+        live: Object,
+        workspace: Workspace,
+        planned: Plan,
+        config: ConfigFile | None,
+        note: Note,
+    ) -> Result | None:
+        """Apply what serves, where it is to be, and say how far it is."""
+        if len(self._nodes(live, lambda _: True)) > planned.nodes:
+            # Some are about to be given back, and each tells when it is.
+            return None
         ready = self._nodes(live, is_ready)
         nodes = self._nodes_to_bind(live, ready, planned)
         if not nodes:
@@ -147,6 +165,16 @@ class InferenceReconciler:
         await self._write(live, found, note, remark=_describe(theirs))
         pauses = [found.look_again, rollout.look_again]
         return Result(min(filter(None, pauses), default=None))
+
+    async def _unplanned(self, live: Object, error: PlanError, note: Note) -> None:
+        """Say why there is no plan; an object that cannot even hold that is left."""
+        if not error.terminal and self._is_judged(live):
+            return
+        found = Diagnosis(error.reason, str(error), stalled=error.terminal)
+        try:
+            await self._write(live, found, note)
+        except InvalidError as refused:
+            raise TerminalError(f"{error}; its status cannot be written") from refused
 
     def _is_judged(self, live: Object) -> bool:
         """Whether there is a workload of this very spec, and it is told how it is."""

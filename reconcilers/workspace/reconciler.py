@@ -11,7 +11,13 @@ from pykaito.api.conditions import NodeReason, WorkspaceCondition
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
-from pykaito.operator.errors import ApiError, NotFoundError, UnavailableError
+from pykaito.operator.errors import (
+    ApiError,
+    InvalidError,
+    NotFoundError,
+    TerminalError,
+    UnavailableError,
+)
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
@@ -20,10 +26,10 @@ from pykaito.operator.reconcile import Request
 from pykaito.operator.store import OWNER_UID
 from pykaito.provisioners import preferred_nodes
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
+from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import Condition, changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
 from pykaito.reconcilers.lookups import Lookups
-from pykaito.reconcilers.parsed import parsed
 from pykaito.reconcilers.planning import choose
 from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
@@ -83,34 +89,39 @@ class WorkspaceReconciler:
         live = await add_finalizer(
             self._client, self._workspaces, live, labels.WORKSPACE_FINALIZER, note
         )
-        workspace = parsed(Workspace, live)
-        owned = self._owned_machines(live)
+        nodes, owned = self._nodes.store.list(), self._owned_machines(live)
         try:
+            workspace, doubts = checked(live, nodes)
             selection, planned = choose(
                 workspace,
-                self._nodes.store.list(),
+                nodes,
                 assigned={machine["spec"].get("nodeName", "") for machine in owned},
                 claimed=self._claims.of_others(key(live)),
                 known=await self._lookups.known(workspace),
             )
         except PlanError as error:
-            await self._unplanned(live, workspace, error, note)
+            await self._unplanned(live, error, note)
             if error.terminal:
                 return
             raise UnavailableError(str(error)) from error
-        await self._serve(live, workspace, planned, selection, note)
+        await self._serve(live, workspace, planned, selection, doubts, note)
 
-    async def _unplanned(
-        self, live: Object, workspace: Workspace, error: PlanError, note: Note
-    ) -> None:
-        """Say why there is no plan. What an earlier one brought stays as it is."""
+    async def _unplanned(self, live: Object, error: PlanError, note: Note) -> None:
+        """Say why there is no plan. What an earlier one brought stays as it is.
+
+        Raises:
+            TerminalError: the object is such that not even its status is taken.
+        """
         written = live.get("status") or {}
         kept = {field: written[field] for field in DETAILS if field in written}
         if error.terminal:
-            progress = status.stalled(error, tuning=workspace.tuning is not None)
+            progress = status.stalled(error, tuning="tuning" in live)
         else:
             progress = self._fold(live, self._unknown_for_now(live, error))
-        await self._write(live, progress, kept, note)
+        try:
+            await self._write(live, progress, kept, note)
+        except InvalidError as refused:
+            raise TerminalError(f"{error}; its status cannot be written") from refused
 
     def _unknown_for_now(self, live: Object, error: PlanError) -> Condition:
         """Return ResourceReady while a plan cannot be made, though it may be later.
@@ -132,6 +143,7 @@ class WorkspaceReconciler:
         workspace: Workspace,
         planned: Plan,
         selection: Selection,
+        doubts: Sequence[str],
         note: Note,
     ) -> None:
         owned = self._owned_machines(live)
@@ -143,7 +155,7 @@ class WorkspaceReconciler:
                 live,
                 [machine_object(live, workspace, planned, n) for n in selection.nodes],
                 owned,
-                planned.warnings,
+                (*doubts, *planned.warnings),
                 note,
             )
             resource = status.resources(machines, selection, planned.nodes)

@@ -1,7 +1,6 @@
 """The whole operator on a cluster in memory: from apply to serving to gone."""
 
 import pytest
-from structlog.testing import capture_logs
 
 from pykaito.operator.objects import DEPLOYMENTS, NODES, SERVICES, Resource
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
@@ -123,19 +122,6 @@ async def test_deleting_a_child_by_hand_brings_it_back(kind: Resource) -> None:
         await world.api.delete(kind, NAME, namespace="default")
         await eventually(lambda: world.api.find(kind, NAME) is not None)
         await world.at_rest()
-
-
-async def test_an_object_of_another_shape_is_told_once_and_holds_up_no_other() -> None:
-    world = World()
-    with capture_logs() as logs:
-        async with world.operator():
-            await world.add_workspace(metadata={"name": "odd"}, inference="falcon-7b")
-            await world.served()
-    told = [entry for entry in logs if "Workspace default/odd" in str(entry)]
-    assert told
-    assert {entry["event"] for entry in told} == {"reconcile failed for good"}
-    # Each reconciler looks at the object, and again when the node comes.
-    assert len(told) <= 6
 
 
 async def test_conditions_and_state_agree_at_every_moment() -> None:

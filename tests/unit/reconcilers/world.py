@@ -38,9 +38,12 @@ REST_SECONDS = 40.0
 class World:
     """What a test does to the cluster, and what it sees of it."""
 
+    name = NAME
+
     def __init__(self) -> None:
         self.api = ClusterApi()
         self.hub: ModelHub = NoHub()
+        self.image = "reg/transformers:1"
 
     @contextlib.asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
@@ -57,7 +60,7 @@ class World:
             expectations=written, rng=rng, metrics_port=None, health_port=None,
         )  # fmt: skip
         manager.add_service(events, elected=True)
-        settings = Settings(transformers_image="reg/transformers:1")
+        settings = Settings(transformers_image=self.image)
         lookups = Lookups(
             ConfigMaps(
                 self.api, cache.informer(CONFIG_MAPS, metadata_only=True), SYSTEM
@@ -117,6 +120,9 @@ class World:
             DEPLOYMENTS, NAME, patch, namespace="default", field_manager=manager
         )
 
+    async def delete_deployment(self) -> None:
+        await self.api.delete(DEPLOYMENTS, NAME, namespace="default")
+
     async def serve(self, name: str = NAME) -> None:
         """Report the Deployment's replicas as its controller does."""
         live = self.api.find(DEPLOYMENTS, name)
@@ -161,6 +167,10 @@ class World:
 
     def machines(self) -> list[dict[str, Any]]:
         return self.api.stored(MACHINES)
+
+    def machines_held(self) -> int:
+        """Count the Machines that are not on their way out."""
+        return sum("deletionTimestamp" not in m["metadata"] for m in self.machines())
 
     def condition(self, kind: str, name: str = NAME) -> dict[str, Any]:
         status = (self.workspace(name) or {}).get("status") or {}
