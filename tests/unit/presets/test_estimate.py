@@ -8,9 +8,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pykaito.reconcilers.gpu_facts import offers
 from pykaito.runtime.presets import memory
 from pykaito.runtime.presets.catalogue import Attention, Preset, catalogue, find_preset
-from pykaito.runtime.presets.estimate import DoesNotFitError, Estimate, estimate
+from pykaito.runtime.presets.estimate import (
+    MAX_NODES,
+    DoesNotFitError,
+    Estimate,
+    estimate,
+)
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
 from pykaito.runtime.presets.memory import Split
 
@@ -215,7 +221,57 @@ def test_weights_that_exceed_the_memory_are_refused_with_both_sizes() -> None:
         estimate(find_preset("falcon-40b"), V100, max_nodes=1)
 
 
+@pytest.mark.parametrize("split", Split)
 @pytest.mark.parametrize("preset", catalogue().values(), ids=lambda p: p.name)
-def test_every_preset_has_a_finite_plan_on_every_kind_of_gpu(preset: Preset) -> None:
-    for gpu in (V100, A100, GpuFacts("A10", 2, 22731), GpuFacts("H200", 8, 143771)):
-        check(estimate(preset, gpu), preset, gpu, 2048)
+def test_every_preset_has_a_plan_that_fits_on_every_instance_type(
+    preset: Preset, split: Split
+) -> None:
+    """Or exceeds it: on one node, and on several that share it."""
+    nodes = 1 if split is Split.LAYERS else MAX_NODES
+    for gpu in offers(None):
+        try:
+            found = estimate(preset, gpu, split=split, max_nodes=nodes)
+        except DoesNotFitError:
+            # All but the room of a first block.
+            assert preset.weights_gib * GIB > 0.9 * gpu.memory * gpu.count * nodes
+        else:
+            check(found, preset, gpu, 2048)
+
+
+@settings(deadline=None)
+@given(PRESETS, GPUS, st.integers(1, 16), st.integers(1, 100_000))
+def test_gpus_that_are_given_are_used_all_and_no_others(
+    preset: Preset, gpu: GpuFacts, gpus: int, limit: int
+) -> None:
+    try:
+        found = estimate(
+            preset, gpu, split=Split.LAYERS, gpus=gpus, limit=limit, max_nodes=1
+        )
+    except DoesNotFitError:
+        return
+    assert found.gpus == gpus
+    assert 1 <= found.context_length <= min(limit, preset.context_length)
+    assert found.total <= gpu.memory
+
+
+@settings(deadline=None)
+@given(PRESETS, GPUS, st.integers(1, 15), SPLITS, st.integers(1, 100_000))
+def test_more_of_the_same_gpus_never_hold_less(
+    preset: Preset, gpu: GpuFacts, gpus: int, split: Split, limit: int
+) -> None:
+    def longest(gpus: int) -> int:
+        try:
+            found = estimate(
+                preset, gpu, split=split, gpus=gpus, limit=limit, max_nodes=1
+            )
+        except DoesNotFitError:
+            return 0
+        return found.context_length
+
+    assert longest(gpus) <= longest(gpus + 1)
+
+
+def test_a_limit_cuts_a_context_that_would_fit() -> None:
+    found = estimate(find_preset("phi-3-mini-4k-instruct"), A100, limit=1000)
+    assert (found.context_length, found.cache) == (1000, 1000 * 393216)
+    assert not found.tight
