@@ -281,7 +281,8 @@ class _Registry:
         """Get the token that the registry gives to anyone, if it gives one."""
         told = parameters(challenge)
         realm = told.pop("realm", "")
-        if not realm.startswith("https://") and not self._insecure:
+        allowed = ("https://", "http://") if self._insecure else ("https://",)
+        if not realm.startswith(allowed):
             return
         try:
             url = httpx.URL(realm).copy_merge_params(told)
