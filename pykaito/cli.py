@@ -168,6 +168,14 @@ def operator(
         int, typer.Option(help="Port of /healthz and /readyz.")
     ] = 8081,
     workers: Annotated[int, typer.Option(help="Reconciles at once.", min=1)] = 4,
+    webhook: Annotated[
+        bool, typer.Option(help="Check Workspaces before they are stored.")
+    ] = False,
+    webhook_port: Annotated[int, typer.Option(help="Port of the webhook.")] = 9443,
+    webhook_service: Annotated[
+        str,
+        typer.Option(help="Name of its Service and of its webhook configuration."),
+    ] = "pykaito-webhook",
     log_level: Annotated[str, typer.Option(help="debug, info, warning, error.")] = (
         "info"
     ),
@@ -199,6 +207,9 @@ def operator(
                 metrics_port=metrics_port,
                 health_port=health_port,
                 workers=workers,
+                webhook=command.Webhook(webhook_port, webhook_service)
+                if webhook
+                else None,
             )
         )
     except LeadershipLostError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -10,14 +11,21 @@ from prometheus_client import REGISTRY
 
 import pykaito
 from pykaito.operator.cache import Cache
+from pykaito.operator.certificate_rotator import (
+    VALIDATING_WEBHOOK_CONFIGURATIONS,
+    CertificateRotator,
+    WebhookService,
+)
 from pykaito.operator.client import Client
-from pykaito.operator.clock import SystemClock
+from pykaito.operator.clock import Clock, SystemClock
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.leader import LeaderElection, default_identity
 from pykaito.operator.manager import Manager
-from pykaito.operator.objects import CONFIG_MAPS
+from pykaito.operator.objects import CONFIG_MAPS, NODES
 from pykaito.operator.reconcile import Request
+from pykaito.operator.webhook import WebhookServer
+from pykaito.reconcilers.admission import PATH, WorkspaceAdmission
 from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
 from pykaito.reconcilers.lookups import Lookups, NoHub
@@ -31,6 +39,16 @@ class StartError(Exception):
     """The operator was given something that it cannot start with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where the API server finds the webhook."""
+
+    port: int
+    #: Name of the Service, of its Secret but for -tls, and of the webhook's
+    #: configuration; as the chart has it.
+    service: str
+
+
 async def run(
     settings: Settings,
     *,
@@ -40,6 +58,7 @@ async def run(
     metrics_port: int,
     health_port: int,
     workers: int,
+    webhook: Webhook | None,
 ) -> None:
     """Put the operator together and run it until SIGTERM or SIGINT.
 
@@ -96,6 +115,16 @@ async def run(
             client, cache, events, clock, written, settings, lookups
         ):
             manager.add(controller)
+        if webhook is not None:
+            serve_webhook(
+                webhook,
+                manager,
+                client,
+                cache,
+                clock,
+                WorkspaceAdmission(cache.informer(NODES), lookups),
+                namespace=namespace or client.namespace,
+            )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,3 +133,29 @@ async def run(
         await manager.run(stop)
     finally:
         await client.close()
+
+
+def serve_webhook(
+    webhook: Webhook,
+    manager: Manager,
+    client: Client,
+    cache: Cache,
+    clock: Clock,
+    admission: WorkspaceAdmission,
+    *,
+    namespace: str,
+) -> None:
+    """Let the manager serve the webhook and look after its certificates."""
+    service = WebhookService(namespace=namespace, name=webhook.service)
+    server = WebhookServer(webhook.port, {PATH: admission}, clock)
+    configurations = cache.informer(
+        VALIDATING_WEBHOOK_CONFIGURATIONS,
+        field_selector=f"metadata.name={service.configuration}",
+    )
+    rotator = CertificateRotator(
+        client.unelected(), service, configurations, server.use, clock
+    )
+    manager.add_service(server, elected=False)
+    manager.add_service(rotator, elected=False)
+    if manager.health is not None:
+        manager.health.add_ready("webhook", server.ready)

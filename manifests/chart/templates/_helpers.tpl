@@ -43,3 +43,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s:%s" .image.repository (.image.tag | default .root.Chart.AppVersion) }}
 {{- end }}
 {{- end }}
+
+{{/* Service, webhook configuration and, with -tls, the Secret of the webhook. */}}
+{{- define "pykaito.webhookName" -}}
+{{- printf "%s-webhook" (include "pykaito.fullname" . | trunc 51 | trimSuffix "-") }}
+{{- end }}

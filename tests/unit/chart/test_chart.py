@@ -11,6 +11,8 @@ import yaml
 import pykaito
 from hack import paths
 from pykaito import cli
+from pykaito.reconcilers.configs import DEFAULTS
+from pykaito.runtime.presets.inference_config import KEY, parse_inference_config
 
 CHART = paths.ROOT / "manifests" / "chart"
 CRDS = paths.ROOT / "manifests" / "crds"
@@ -18,6 +20,11 @@ CRDS = paths.ROOT / "manifests" / "crds"
 
 def named(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [obj for obj in objects if obj["kind"] == kind]
+
+
+def services(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the Service of the metrics and that of the webhook."""
+    return sorted(named(objects, "Service"), key=lambda obj: obj["metadata"]["name"])
 
 
 def deployment(objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -93,6 +100,9 @@ def test_the_operator_gets_its_arguments(render: Any) -> None:
         "--log-level=debug",
         "--log-format=console",
         f"--transformers-image=ghcr.io/pykaito/transformers:{pykaito.__version__}",
+        "--webhook",
+        "--webhook-port=9443",
+        "--webhook-service=pykaito-webhook",
         "--one-more",
     ]
 
@@ -148,16 +158,17 @@ def test_selectors_select_the_pods(render: Any) -> None:
         "replicaCount=2", "serviceMonitor.enabled=true", "networkPolicy.enabled=true"
     )
     labels = deployment(objects)["spec"]["template"]["metadata"]["labels"].items()
-    (service,) = named(objects, "Service")
+    metrics, webhook = services(objects)
     (budget,) = named(objects, "PodDisruptionBudget")
     (policy,) = named(objects, "NetworkPolicy")
     (monitor,) = named(objects, "ServiceMonitor")
     assert deployment(objects)["spec"]["selector"]["matchLabels"].items() <= labels
-    assert service["spec"]["selector"].items() <= labels
+    assert metrics["spec"]["selector"].items() <= labels
+    assert webhook["spec"]["selector"].items() <= labels
     assert budget["spec"]["selector"]["matchLabels"].items() <= labels
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels
     monitored = monitor["spec"]["selector"]["matchLabels"].items()
-    assert monitored <= service["metadata"]["labels"].items()
+    assert monitored <= metrics["metadata"]["labels"].items()
 
 
 def test_a_disruption_budget_comes_with_the_second_replica(render: Any) -> None:
@@ -168,7 +179,7 @@ def test_a_disruption_budget_comes_with_the_second_replica(render: Any) -> None:
 def test_probes_and_the_metrics_service_meet_the_operators_ports(render: Any) -> None:
     container = operator(render())
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"metrics": 8080, "health": 8081}
+    assert ports == {"metrics": 8080, "health": 8081, "webhook": 9443}
     assert container["livenessProbe"]["httpGet"] == {
         "path": "/healthz",
         "port": "health",
@@ -177,8 +188,18 @@ def test_probes_and_the_metrics_service_meet_the_operators_ports(render: Any) ->
         "path": "/readyz",
         "port": "health",
     }
-    (service,) = named(render(), "Service")
-    assert service["spec"]["ports"][0]["targetPort"] == "metrics"
+    metrics, _ = services(render())
+    assert metrics["spec"]["ports"][0]["targetPort"] == "metrics"
+
+
+def test_the_settings_for_all_are_some_that_the_operator_reads(render: Any) -> None:
+    (found,) = named(render(), "ConfigMap")
+    assert found["metadata"]["name"] == DEFAULTS
+    assert found["metadata"]["namespace"] == "pykaito-system"
+    assert parse_inference_config(found["data"][KEY]).warnings == ()
+    vllm = "inferenceConfig=vllm: {max-model-len: 4096}"
+    (found,) = named(render(vllm), "ConfigMap")
+    assert parse_inference_config(found["data"][KEY]).max_model_len == 4096
 
 
 def test_common_labels_are_on_every_object(render: Any) -> None:
@@ -209,6 +230,9 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
         ("logLevel=loud", "logLevel"),
         ("image.digest=abc", "digest"),
         ("runtimes.magic.image.tag=x", "magic"),
+        ("webhook.port=443", "port"),
+        ("webhook.failurePolicy=ignore", "failurePolicy"),
+        ("webhook.timeoutSeconds=31", "timeoutSeconds"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: Any, value: str, named: str) -> None:

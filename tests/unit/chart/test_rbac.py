@@ -16,17 +16,22 @@ CLUSTER = {
     ("", "services"): FOLLOW | {"get", "create", "patch"},
     ("apps", "deployments"): FOLLOW | {"get", "create", "patch"},
     ("events.k8s.io", "events"): {"create", "patch"},
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): FOLLOW
+    | {"patch"},
 }
-NAMESPACED = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
+NAMESPACED = {
+    ("coordination.k8s.io", "leases"): {"get", "create", "update"},
+    ("", "secrets"): {"get", "create", "update"},
+}
 
 
 def granted(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
-    return {
-        (group, resource): set(rule["verbs"])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+    verbs: dict[tuple[str, str], set[str]] = {}
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                verbs.setdefault((group, resource), set()).update(rule["verbs"])
+    return verbs
 
 
 def only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -41,6 +46,36 @@ def test_the_operator_may_do_what_it_does_and_no_more(render: Any) -> None:
 
 def test_the_lease_is_a_right_in_the_releases_namespace_alone(render: Any) -> None:
     assert only(render(), "Role")["metadata"]["namespace"] == "pykaito-system"
+
+
+def test_of_secrets_it_may_read_its_own_certificates_alone(render: Any) -> None:
+    of_secrets = [
+        (rule.get("resourceNames"), rule["verbs"])
+        for rule in only(render(), "Role")["rules"]
+        if "secrets" in rule["resources"]
+    ]
+    assert of_secrets == [
+        (["pykaito-webhook-tls"], ["get", "update"]),
+        (None, ["create"]),
+    ]
+    assert ("", "secrets") not in granted(only(render(), "ClusterRole"))
+
+
+def test_it_may_touch_its_own_webhook_configuration_alone(render: Any) -> None:
+    names = [
+        rule["resourceNames"]
+        for rule in only(render(), "ClusterRole")["rules"]
+        if "validatingwebhookconfigurations" in rule["resources"]
+    ]
+    assert names == [["pykaito-webhook"]]
+
+
+def test_without_the_webhook_it_needs_neither(render: Any) -> None:
+    objects = render("webhook.enabled=false")
+    assert ("", "secrets") not in granted(only(objects, "Role"))
+    assert ("admissionregistration.k8s.io", "validatingwebhookconfigurations") not in (
+        granted(only(objects, "ClusterRole"))
+    )
 
 
 def test_the_rights_go_to_the_account_of_the_pod(render: Any) -> None:
