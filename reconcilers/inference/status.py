@@ -1,18 +1,23 @@
 """The conditions of a workload, from what its children show: pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
-from pykaito.operator.objects import Object
+from pykaito.operator.objects import Object, namespace
 from pykaito.reconcilers.conditions import Condition, with_help
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, diagnose, pending
+from pykaito.reconcilers.inference.diagnosis.patience import PATIENCE, moment, waited
+from pykaito.reconcilers.quota import explain_quota
 
 #: The types that the inference reconciler owns.
 CONDITIONS = (WorkspaceCondition.INFERENCE_READY, WorkspaceCondition.INFERENCE_STALLED)
 
 PODS_REFUSED = "PodsRefused"
+#: Kubernetes' own word for a rollout that takes longer than it may.
+DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 
 def judge(
@@ -34,31 +39,86 @@ def judge(
         return Diagnosis(
             InferenceReason.SUCCESS, f"{wanted} of {wanted} replicas serve"
         )
-    if not pods and (refused := _pods_refused(status)):
-        return Diagnosis(PODS_REFUSED, refused)
-    return diagnose(pods, workspace, now)
+    found = diagnose(pods, workspace, now)
+    if found.progressing:
+        found = _refused(deployed, status, now) or found
+    found = _overdue(status, found)
+    return replace(found, message=f"{_so_far(deployed, status)}{found.message}")
 
 
 def _serves(deployed: Object, status: Mapping[str, Any], wanted: int) -> bool:
     return bool(
-        status.get("observedGeneration") == deployed["metadata"]["generation"]
+        _is_observed(deployed, status)
         and status.get("availableReplicas", 0) >= wanted
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("replicas", 0) == wanted
     )
 
 
-def _pods_refused(status: Mapping[str, Any]) -> str:
-    """Return why no pod can be created, such as a quota; empty if one can."""
-    for condition in status.get("conditions", ()):
-        if (condition["type"], condition["status"]) == ("ReplicaFailure", "True"):
-            return f"the workload's pod is refused: {condition.get('message', '')}"
-    return ""
+def _is_observed(deployed: Object, status: Mapping[str, Any]) -> bool:
+    generation = deployed["metadata"]["generation"]
+    return bool(status.get("observedGeneration") == generation)
 
 
-def conditions(found: Diagnosis, note: str = "") -> list[Condition]:
-    """Return the conditions that tell of a diagnosis, with a note if there is one."""
-    message = f"{found.message}; {note}" if note else found.message
+def _so_far(deployed: Object, status: Mapping[str, Any]) -> str:
+    """Return how many replicas serve, where there are several or a rollout."""
+    wanted, available = deployed["spec"]["replicas"], status.get("availableReplicas", 0)
+    updated = status.get("updatedReplicas", 0)
+    if not _is_observed(deployed, status):
+        return ""
+    if available and updated < wanted:
+        return (
+            f"rolling out, {updated} of {wanted} replicas updated, {available} serve: "
+        )
+    return f"{available} of {wanted} replicas serve: " if wanted > 1 else ""
+
+
+def _refused(
+    deployed: Object, status: Mapping[str, Any], now: datetime
+) -> Diagnosis | None:
+    """Return why no pod can be created, such as a quota; None if one can."""
+    failure = _condition(status, "ReplicaFailure")
+    if failure.get("status") != "True":
+        return None
+    message = str(failure.get("message", ""))
+    why = explain_quota(message, namespace(deployed)) or message
+    since = moment(failure.get("lastTransitionTime"))
+    stalled, look_again = waited(since, now, PATIENCE)
+    return Diagnosis(
+        PODS_REFUSED,
+        f"the workload's pod is refused: {why}",
+        stalled=stalled,
+        look_again=look_again,
+    )
+
+
+def _overdue(status: Mapping[str, Any], found: Diagnosis) -> Diagnosis:
+    """Mark what has taken longer than a rollout may."""
+    progressing = _condition(status, "Progressing")
+    if (progressing.get("status"), progressing.get("reason")) != (
+        "False",
+        DEADLINE_EXCEEDED,
+    ):
+        return found
+    if not found.progressing:
+        return replace(found, stalled=True)
+    return Diagnosis(
+        DEADLINE_EXCEEDED,
+        f"{found.message}, for longer than the model may take",
+        stalled=True,
+    )
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    for found in status.get("conditions") or ():
+        if found["type"] == kind:
+            return dict(found)
+    return {}
+
+
+def conditions(found: Diagnosis, remark: str = "") -> list[Condition]:
+    """Return the conditions that tell of a diagnosis, with a remark if there is one."""
+    message = f"{found.message}; {remark}" if remark else found.message
     if found.reason == InferenceReason.SUCCESS:
         return [
             Condition(WorkspaceCondition.INFERENCE_READY, "True", found.reason, message)

@@ -12,7 +12,7 @@ from tests.unit.reconcilers.world import NAME, World
 
 pytestmark = pytest.mark.virtual_time
 
-QUOTA = "exceeded quota: objects, requested: 1, used: 3, limited: 3"
+QUOTA = "exceeded quota: objects, requested: pods=1, used: pods=3, limited: pods=3"
 
 
 def refuse(world: World, resource: Resource, error: ApiError | None) -> None:
@@ -122,4 +122,5 @@ async def test_pods_that_nobody_may_create_are_told() -> None:
             subresource="status",
         )
         await world.until_reason("InferenceReady", "PodsRefused")
-        assert QUOTA in world.condition("Ready")["message"]
+        told = world.condition("Ready")["message"]
+        assert "ResourceQuota objects of namespace default is exceeded" in told

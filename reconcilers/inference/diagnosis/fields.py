@@ -1,0 +1,89 @@
+"""Which field of a Workspace decides something of its pods: pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pykaito.operator.objects import name
+from pykaito.reconcilers.inference.diagnosis.pod_view import ContainerSpec, PodView
+
+
+@dataclass(frozen=True, slots=True)
+class ImageField:
+    """Where the image of a container comes from.
+
+    Attributes:
+        path: the Workspace's field; empty for an image of the operator's own.
+        pull_secrets: the field that names Secrets to pull it with; likewise.
+        fixed: the field cannot be changed in place.
+    """
+
+    path: str = ""
+    pull_secrets: str = ""
+    fixed: bool = False
+
+
+OF_THE_OPERATOR = ImageField()
+
+
+def image_field(view: PodView, container: ContainerSpec | None) -> ImageField:
+    """Return the field that a container's image is of."""
+    inference = _inference(view)
+    if container is None:
+        return OF_THE_OPERATOR
+    if inference.get("template"):
+        return ImageField(
+            f"{template_path(container)}.image",
+            "inference.template.spec.imagePullSecrets",
+        )
+    image = container.spec.get("image")
+    options = preset_options(view)
+    if image and image == options.get("image"):
+        path = "inference.preset.presetOptions"
+        return ImageField(f"{path}.image", f"{path}.imagePullSecrets", fixed=True)
+    for index, adapter in enumerate(_adapters(inference)):
+        if image and image == adapter["source"].get("image"):
+            path = f"inference.adapters[{index}].source"
+            return ImageField(f"{path}.image", f"{path}.imagePullSecrets")
+    return OF_THE_OPERATOR
+
+
+def template_path(container: ContainerSpec) -> str:
+    """Return the path of a container of the user's own template."""
+    return f"inference.template.spec.{container.kind}[{container.index}]"
+
+
+def is_custom(view: PodView) -> bool:
+    """Whether the pod is of the user's own template."""
+    return bool(_inference(view).get("template"))
+
+
+def is_server(view: PodView, container: str) -> bool:
+    """Whether a container is the model server of a preset."""
+    return not is_custom(view) and container == name(view.workspace)
+
+
+def adapter_of(view: PodView, container: ContainerSpec | None) -> str:
+    """Return the name of the adapter that an init container brings, else nothing."""
+    image = container.spec.get("image") if container else None
+    for adapter in _adapters(_inference(view)):
+        if image and image == adapter["source"].get("image"):
+            return str(adapter["source"].get("name", ""))
+    return ""
+
+
+def preset_options(view: PodView) -> Mapping[str, Any]:
+    """Return how the Workspace wants its model to be got."""
+    preset = _inference(view).get("preset") or {}
+    found: Mapping[str, Any] = preset.get("presetOptions") or {}
+    return found
+
+
+def _inference(view: PodView) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = view.workspace.get("inference") or {}
+    return found
+
+
+def _adapters(inference: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = inference.get("adapters") or ()
+    return found

@@ -1,0 +1,56 @@
+"""How far a pod is that comes along: pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pykaito.reconcilers.inference.diagnosis.fields import adapter_of, is_custom
+from pykaito.reconcilers.inference.diagnosis.pod_view import PodView
+
+#: The init container that brings the weights of a private image.
+_WEIGHTS = "weights"
+
+
+def progress(view: PodView) -> str:
+    """Return what a pod is at, as a sentence."""
+    if not view.holds("PodScheduled"):
+        return f"pod {view.name} waits for the scheduler"
+    for container in view.status.get("initContainerStatuses") or ():
+        state = container.get("state") or {}
+        if "terminated" in state or container.get("started"):
+            continue
+        if "running" in state:
+            return f"pod {view.name} is {_fetching(view, container)}"
+        return _pulling(view, container)
+    return _of_servers(view)
+
+
+def _of_servers(view: PodView) -> str:
+    containers = view.status.get("containerStatuses") or ()
+    waiting = [c for c in containers if "running" not in (c.get("state") or {})]
+    if waiting:
+        return _pulling(view, waiting[0])
+    if not containers:
+        return f"pod {view.name} is being set up on node {view.node}"
+    if is_custom(view):
+        return f"pod {view.name} runs and is not ready yet"
+    if all(container.get("started") for container in containers):
+        return f"pod {view.name} has loaded the model and is not ready yet"
+    return f"pod {view.name} is loading the model"
+
+
+def _pulling(view: PodView, container: Mapping[str, Any]) -> str:
+    spec = view.container(container["name"])
+    image = (spec.spec if spec else container).get("image", "")
+    return (
+        f"pod {view.name} is pulling {image} for container {container['name']} on node "
+        f"{view.node}"
+    )
+
+
+def _fetching(view: PodView, container: Mapping[str, Any]) -> str:
+    named = container["name"]
+    if adapter := adapter_of(view, view.container(named)):
+        return f"fetching adapter {adapter}"
+    if named == _WEIGHTS and not is_custom(view):
+        return "copying the weights out of their image"
+    return f"running its init container {named}"

@@ -1,0 +1,163 @@
+"""Why a container cannot be started, and what to do about it: pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pykaito.api.conditions import InferenceReason
+from pykaito.operator.objects import name
+from pykaito.reconcilers.inference.diagnosis.fields import (
+    is_custom,
+    preset_options,
+    template_path,
+)
+from pykaito.reconcilers.inference.diagnosis.patience import (
+    MOUNTING,
+    PATIENCE,
+    could_start_since,
+    restarts_in_vain,
+    scheduled_at,
+    waited,
+)
+from pykaito.reconcilers.inference.diagnosis.pod_view import ContainerSpec, PodView
+from pykaito.reconcilers.inference.diagnosis.verdict import Diagnosis
+
+#: What the kubelet calls its failures to start a container whose image it has.
+REASONS = frozenset(
+    {
+        "CreateContainerConfigError",
+        "PreCreateHookError",
+        "CreateContainerError",
+        "PreStartHookError",
+        "RunContainerError",
+        "PostStartHookError",
+    }
+)
+#: What it calls the end of a container that never ran.
+ENDINGS = frozenset({"StartError", "ContainerCannotRun"})
+
+Kind = Literal["Secret", "ConfigMap"]
+
+_MISSING = re.compile(r'(secret|configmap)s? "([^"]+)" not found')
+_MISSING_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) [^/]*/(\S+)")
+#: What the container runtime puts before what went wrong.
+_PREAMBLE = re.compile(r".*unable to start container process: ", re.DOTALL)
+_KINDS: Mapping[str, Kind] = {"secret": "Secret", "configmap": "ConfigMap"}
+
+
+def start_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
+    """Return what is wrong with a container that cannot be started."""
+    state = container.get("state") or {}
+    last = (container.get("lastState") or {}).get("terminated") or {}
+    found = state.get("waiting") or state.get("terminated") or {}
+    message = found.get("message", "")
+    if found.get("reason") not in {*REASONS, *ENDINGS}:
+        message = last.get("message", "")
+    spec = view.container(container["name"])
+    told = f"container {container['name']} of pod {view.name} cannot start"
+    if missing := _missing(view, message, spec):
+        stalled, look_again = waited(could_start_since(view), view.now, PATIENCE)
+        return Diagnosis(
+            InferenceReason.CONTAINER_START_ERROR,
+            f"{told}: {missing}",
+            stalled=stalled,
+            look_again=look_again,
+        )
+    why = _PREAMBLE.sub("", message).removesuffix(": unknown")
+    why = why or found.get("reason", "")
+    return Diagnosis(
+        InferenceReason.CONTAINER_START_ERROR,
+        f"{told}: {why}. {_remedy(view, spec)}",
+        stalled=restarts_in_vain(container),
+    )
+
+
+def mount_failure(view: PodView) -> Diagnosis | None:
+    """Return what a pod mounts if it has waited for that for too long.
+
+    The kubelet says which one is missing in Events alone. ConfigMaps and Secrets
+    that are there are mounted at once.
+    """
+    mounted = sorted(set(_mounted(view.spec)))
+    if not mounted:
+        return None
+    late, look_again = waited(scheduled_at(view), view.now, MOUNTING)
+    if not late:
+        told = f"pod {view.name} is being set up on node {view.node}"
+        return Diagnosis(
+            InferenceReason.PENDING, told, progressing=True, look_again=look_again
+        )
+    stalled, look_again = waited(scheduled_at(view), view.now, PATIENCE)
+    names = ", ".join(f"{kind} {named}" for kind, named in mounted)
+    targets = " ".join(f"{kind.lower()}/{named}" for kind, named in mounted)
+    return Diagnosis(
+        InferenceReason.CONTAINER_START_ERROR,
+        f"pod {view.name} waits on node {view.node} for what it mounts: {names}. "
+        f"Create what is missing in namespace {view.namespace}, with the keys that the "
+        f"pod mounts: {view.kubectl} get {targets}; which one it is: {view.kubectl} "
+        f"describe pod {view.name}",
+        stalled=stalled,
+        look_again=look_again,
+    )
+
+
+def _missing(view: PodView, message: str, container: ContainerSpec | None) -> str:
+    """Return which object or key is missing and how to bring it, else nothing."""
+    if found := _MISSING_KEY.search(message):
+        key, kind, named = found.groups()
+        field = "stringData" if kind == "Secret" else "data"
+        return (
+            f"{kind} {named}{_named_by(view, kind, named)} has no key {key} in "
+            f"namespace {view.namespace}. Add it: {view.kubectl} patch {kind.lower()} "
+            f'{named} -p \'{{"{field}":{{"{key}":"VALUE"}}}}\''
+        )
+    if found := _MISSING.search(message):
+        kind, named = _KINDS[found[1]], found[2]
+        literals = " ".join(
+            f"--from-literal={key}=VALUE"
+            for key in sorted(set(_keys(container, kind, named))) or ["KEY"]
+        )
+        create = "secret generic" if kind == "Secret" else "configmap"
+        return (
+            f"{kind} {named}{_named_by(view, kind, named)} does not exist in namespace "
+            f"{view.namespace}. Create it: {view.kubectl} create {create} {named} "
+            f"{literals}"
+        )
+    return ""
+
+
+def _named_by(view: PodView, kind: str, named: str) -> str:
+    if kind == "Secret" and preset_options(view).get("modelAccessSecret") == named:
+        return " (inference.preset.presetOptions.modelAccessSecret)"
+    return ""
+
+
+def _keys(container: ContainerSpec | None, kind: Kind, named: str) -> Iterator[str]:
+    """Yield the keys of an object that a container's environment takes."""
+    reference = "secretKeyRef" if kind == "Secret" else "configMapKeyRef"
+    for variable in (container.spec.get("env") or ()) if container else ():
+        source = (variable.get("valueFrom") or {}).get(reference) or {}
+        if source.get("name") == named:
+            yield str(source["key"])
+
+
+def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
+    """Yield the ConfigMaps and Secrets that a pod cannot do without."""
+    for volume in spec.get("volumes") or ():
+        parts = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+        for part in parts:
+            config_map, secret = part.get("configMap") or {}, part.get("secret") or {}
+            named = secret.get("secretName") or secret.get("name")
+            if config_map.get("name") and not config_map.get("optional"):
+                yield "ConfigMap", str(config_map["name"])
+            if named and not secret.get("optional"):
+                yield "Secret", str(named)
+
+
+def _remedy(view: PodView, container: ContainerSpec | None) -> str:
+    if container is not None and is_custom(view):
+        return f"Correct {template_path(container)}"
+    return (
+        "If the Deployment was edited by hand, this brings it back as the preset has "
+        f"it: {view.kubectl} delete deployment {name(view.workspace)}"
+    )
