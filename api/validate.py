@@ -70,7 +70,7 @@ def object_schema(model: type[ApiModel]) -> dict[str, Any]:
     """
     schema = structural_schema(model)
     fields = {k: v for k, v in schema["properties"].items() if k != "status"}
-    metadata = fields.get("metadata", {"properties": {"name": {"type": "string"}}})
+    metadata = fields.pop("metadata", {"properties": {"name": {"type": "string"}}})
     envelope = {
         "apiVersion": _one_of(model, "api_version"),
         "kind": _one_of(model, "kind"),
