@@ -176,6 +176,18 @@ def operator(
         str,
         typer.Option(help="Name of its Service and of its webhook configuration."),
     ] = "pykaito-webhook",
+    hub_endpoint: Annotated[
+        str,
+        typer.Option(help="Hub of the models that the catalogue lacks; none if empty."),
+    ] = "https://huggingface.co",
+    insecure_registry: Annotated[
+        list[str] | None,
+        typer.Option(help="A registry that speaks plain HTTP, as host:port."),
+    ] = None,
+    model_configs: Annotated[
+        Path | None,
+        typer.Option(help="Folder with ORG/NAME/config.json of further models."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning, error.")] = (
         "info"
     ),
@@ -189,6 +201,7 @@ def operator(
     from pykaito.operator import logs
     from pykaito.operator.leader import LeadershipLostError
     from pykaito.reconcilers.controllers import Settings
+    from pykaito.reconcilers.hub.hub import Sources
 
     if log_format not in {"json", "console"}:
         raise typer.BadParameter(f"--log-format: {log_format!r} is not json or console")
@@ -210,6 +223,11 @@ def operator(
                 webhook=command.Webhook(webhook_port, webhook_service)
                 if webhook
                 else None,
+                sources=Sources(
+                    endpoint=hub_endpoint,
+                    model_configs=model_configs,
+                    insecure_registries=frozenset(insecure_registry or ()),
+                ),
             )
         )
     except LeadershipLostError as error:

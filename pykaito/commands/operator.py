@@ -28,7 +28,8 @@ from pykaito.operator.webhook import WebhookServer
 from pykaito.reconcilers.admission import PATH, WorkspaceAdmission
 from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
-from pykaito.reconcilers.lookups import Lookups, NoHub
+from pykaito.reconcilers.hub.hub import Hub, Sources
+from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.metrics import WorkspaceCount
 from pykaito.reconcilers.resources import WORKSPACES
 
@@ -59,6 +60,7 @@ async def run(
     health_port: int,
     workers: int,
     webhook: Webhook | None,
+    sources: Sources,
 ) -> None:
     """Put the operator together and run it until SIGTERM or SIGINT.
 
@@ -109,7 +111,7 @@ async def run(
                 cache.informer(CONFIG_MAPS, metadata_only=True),
                 namespace or client.namespace,
             ),
-            NoHub(),
+            Hub(sources, clock),
         )
         for controller in controllers(
             client, cache, events, clock, written, settings, lookups

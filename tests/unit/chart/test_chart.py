@@ -100,6 +100,7 @@ def test_the_operator_gets_its_arguments(render: Any) -> None:
         "--log-level=debug",
         "--log-format=console",
         f"--transformers-image=ghcr.io/pykaito/transformers:{pykaito.__version__}",
+        "--hub-endpoint=https://huggingface.co",
         "--webhook",
         "--webhook-port=9443",
         "--webhook-service=pykaito-webhook",
@@ -107,10 +108,25 @@ def test_the_operator_gets_its_arguments(render: Any) -> None:
     ]
 
 
+def test_model_configs_are_read_from_a_volume(render: Any) -> None:
+    objects = render("modelConfigs.configMap.name=models")
+    assert pod(objects)["volumes"] == [
+        {"name": "model-configs", "configMap": {"name": "models"}}
+    ]
+    (mount,) = operator(objects)["volumeMounts"]
+    assert f"--model-configs={mount['mountPath']}" in operator(objects)["args"]
+    assert mount["readOnly"]
+
+
+def test_a_cluster_without_a_hub_asks_none(render: Any) -> None:
+    assert "--hub-endpoint=" in operator(render("hub.endpoint="))["args"]
+
+
 def test_every_argument_is_one_that_the_operator_takes(render: Any) -> None:
     command = typer.main.get_command(cli.main)
     assert isinstance(command, typer.core.TyperGroup)
-    name, *arguments = operator(render())["args"]
+    values = ("hub.insecureRegistries[0]=a:1", "modelConfigs.configMap.name=models")
+    name, *arguments = operator(render(*values))["args"]
     known = {
         option
         for parameter in command.commands[name].params
@@ -230,6 +246,7 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
         ("logLevel=loud", "logLevel"),
         ("image.digest=abc", "digest"),
         ("runtimes.magic.image.tag=x", "magic"),
+        ("hub.endpoint=huggingface.co", "endpoint"),
         ("webhook.port=443", "port"),
         ("webhook.failurePolicy=ignore", "failurePolicy"),
         ("webhook.timeoutSeconds=31", "timeoutSeconds"),
