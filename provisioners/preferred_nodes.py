@@ -134,14 +134,14 @@ def check_initialized(node: Object, resources: Mapping[str, str]) -> Check:
                 ok=False,
                 reason=MachineReason.RESOURCE_MISSING,
                 message=f"node {name!r} has {found} {resource} allocatable, {wanted} "
-                f"wanted; {remedy(resource)}",
+                f"wanted; {remedy(resource, found)}",
             )
     return Check(
         ok=True, reason=MachineReason.INITIALIZED, message=f"node {name!r} is Ready"
     )
 
 
-def remedy(resource: str) -> str:
+def remedy(resource: str, found: str) -> str:
     """Say what to do about a node that has too little of a resource."""
     if resource in {"cpu", "memory"}:
         return "name a larger node in resource.preferredNodes"
@@ -150,6 +150,8 @@ def remedy(resource: str) -> str:
             "check that its GPUs are cut into such slices and that the device plugin "
             "offers them by name (MIG strategy mixed)"
         )
+    if found != "0":
+        return "name a node with more of them in resource.preferredNodes"
     return (
         "check that the device plugin runs on it, or serve a small model without GPUs "
         "by the Workspace's annotation kaito.sh/accelerator: cpu"

@@ -35,6 +35,9 @@ def doubts_of_preset(inference: Inference, config: InferenceConfig) -> Iterator[
         field = f"inference.adapters[{number}].source.image"
         if adapter.source.image:
             yield from filter(None, [image_doubt(field, adapter.source.image)])
+    if inference.config is None:
+        # The settings are the operator's own, for all who name none.
+        return
     yield from config.warnings
     if ignored := config.vllm_only:
         more = f" and {len(ignored) - _NAMED} more" if len(ignored) > _NAMED else ""

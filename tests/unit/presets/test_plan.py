@@ -1,15 +1,27 @@
 """What a Workspace becomes, or why it cannot."""
 
 import math
+import re
+from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pykaito.api.quantity import parse_quantity
+from pykaito.api.v1beta1.resource import MigProfile
+from pykaito.runtime.presets.catalogue import Preset, catalogue
+from pykaito.runtime.presets.cpu import CpuFacts
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
-from pykaito.runtime.presets.inference_config import parse_inference_config
-from pykaito.runtime.presets.plan import Known, PlanReason, plan
+from pykaito.runtime.presets.inference_config import (
+    InferenceConfig,
+    parse_inference_config,
+)
+from pykaito.runtime.presets.plan import Known, NodeFacts, PlanError, PlanReason, plan
 from tests.unit.presets.workspaces import refusal, workspace
 
 GATED = {"presetOptions": {"modelAccessSecret": "hf"}}
+SETTINGS = {"config": "settings"}
 V100 = GpuFacts("V100", 2, 16160, bfloat16=False)
 
 
@@ -173,7 +185,7 @@ def test_a_context_that_cannot_fit_is_cut_with_a_warning() -> None:
 
 def test_a_context_beyond_the_models_is_refused() -> None:
     config = configured("vllm: {max_model_len: 4097}")
-    spec = workspace({"name": "phi-3-mini-4k-instruct"})
+    spec = workspace({"name": "phi-3-mini-4k-instruct"}, inference=SETTINGS)
     reason, message = refusal(spec, known=config)
     assert reason is PlanReason.CONFIG_INVALID
     assert message.startswith("inference.config: vllm.max-model-len: found 4097; ")
@@ -183,8 +195,17 @@ def test_a_context_beyond_the_models_is_refused() -> None:
 def test_options_of_another_runtime_are_told_to_do_nothing() -> None:
     options = ", ".join(f"o{n}: 1" for n in range(7))
     config = configured(f"vllm: {{max-model-len: 1024, {options}}}")
-    (warning,) = plan(workspace({"name": "falcon-7b"}), known=config).warnings
+    spec = workspace({"name": "falcon-7b"}, inference=SETTINGS)
+    (warning,) = plan(spec, known=config).warnings
     assert "vllm.o0, vllm.o1, vllm.o2, vllm.o3, vllm.o4 and 2 more" in warning
+
+
+def test_settings_that_the_user_did_not_name_are_not_told_to_do_nothing() -> None:
+    config = configured("vllm: {cpu-offload-gb: 0}\nother: 1")
+    spec = workspace({"name": "falcon-7b"})
+    assert plan(spec, known=config).warnings == ()
+    spec = workspace({"name": "falcon-7b"}, inference=SETTINGS)
+    assert len(plan(spec, known=config).warnings) == 2
 
 
 def test_a_gated_model_asks_for_a_token_before_a_pod_fails() -> None:
@@ -278,3 +299,74 @@ def test_a_load_balancer_that_is_asked_for_in_other_words_is_told() -> None:
     for value, warnings in (("True", 0), ("False", 0), ("true", 1), ("yes", 1)):
         spec = workspace({"name": "phi-2"}, annotations={"kaito.sh/enablelb": value})
         assert len(plan(spec).warnings) == warnings
+
+
+FACTS = (
+    st.none()
+    | st.builds(GpuFacts, st.just("G"), st.integers(1, 16), st.integers(1, 200_000))
+    | st.builds(
+        CpuFacts,
+        st.just("node a"),
+        st.integers(2, 256_000),
+        st.integers(256, 2_000_000),
+    )
+)
+PARTITIONS = (
+    st.none()
+    | st.builds(
+        lambda n: {"mode": "accelerator", "count": n}, st.integers(1, 2**31 - 1)
+    )
+    | st.builds(
+        lambda p: {"mode": "mig", "profile": p}, st.sampled_from(get_args(MigProfile))
+    )
+)
+
+
+@settings(deadline=None)
+@given(
+    preset=st.sampled_from(list(catalogue().values())),
+    facts=FACTS,
+    partition=PARTITIONS,
+    annotations=st.dictionaries(
+        st.sampled_from(["kaito.sh/accelerator", "kaito.sh/bypass-resource-checks"]),
+        st.sampled_from(["cpu", "gpu", "true"]),
+    ),
+    adapters=st.integers(0, 10),
+    context=st.none() | st.integers(1, 10_000_000),
+)
+def test_whatever_is_asked_for_is_planned_or_refused_with_a_path(
+    preset: Preset,
+    facts: NodeFacts | None,
+    partition: dict[str, Any] | None,
+    annotations: dict[str, str],
+    adapters: int,
+    context: int | None,
+) -> None:
+    spec = workspace(
+        {
+            "name": preset.name,
+            "accessMode": "private",
+            "presetOptions": {"image": "r/m:1"},
+        },
+        annotations=annotations,
+        resource={"partition": partition} if partition else None,
+        inference={
+            "adapters": [
+                {"source": {"name": f"a{n}", "image": "r/a:1"}} for n in range(adapters)
+            ]
+        },
+    )
+    known, refused = Known(config=InferenceConfig(context)), ""
+    try:
+        found = plan(spec, facts, known=known)
+    except PlanError as error:
+        refused = str(error)
+    if refused:
+        assert re.match(r"(inference|resource|metadata)[.][^ ]+: ", refused)
+        return
+    assert all(parse_quantity(q) > 0 for q in found.node_resources.values())
+    assert 1 <= found.server.context_length <= preset.context_length
+    if context:
+        assert found.server.context_length <= context
+    if found.memory and found.memory.capacity:
+        assert found.memory.total <= found.memory.capacity

@@ -93,20 +93,20 @@ def test_machines_are_found_by_the_node_that_they_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resource", "told"),
+    ("resource", "found", "told"),
     [
-        ("nvidia.com/gpu", "check that the device plugin runs on it"),
-        ("nvidia.com/mig-1g.10gb", "cut into such slices"),
-        ("memory", "name a larger node in resource.preferredNodes"),
-        ("cpu", "name a larger node in resource.preferredNodes"),
+        ("nvidia.com/gpu", "0", "check that the device plugin runs on it"),
+        ("nvidia.com/gpu", "2", "name a node with more of them"),
+        ("nvidia.com/mig-1g.10gb", "0", "cut into such slices"),
+        ("memory", "0", "name a larger node in resource.preferredNodes"),
+        ("cpu", "0", "name a larger node in resource.preferredNodes"),
     ],
 )
 def test_what_a_node_lacks_is_told_with_a_remedy_that_fits(
-    resource: str, told: str
+    resource: str, found: str, told: str
 ) -> None:
-    missing = check_initialized(node(), {resource: "3"})
+    missing = check_initialized(node(gpus=found), {resource: "3"})
     assert missing.reason == MachineReason.RESOURCE_MISSING
-    found = "2" if resource == "nvidia.com/gpu" else "0"
     assert f"has {found} {resource} allocatable, 3 wanted; " in missing.message
     assert told in missing.message
 
