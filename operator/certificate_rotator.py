@@ -113,7 +113,7 @@ class CertificateRotator:
         self._use = use
         self._clock = clock
         self._served: KeyPair | None = None
-        self._trusted = b""
+        self._agreed: Certificates | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         configurations.add_handler(self)
@@ -136,7 +136,8 @@ class CertificateRotator:
         initial: bool,  # noqa: ARG002 - same
     ) -> None:
         """Look at once when someone changed who is trusted."""
-        if new is not None and self._distrusts(new, self._trusted):
+        trusted = self._agreed.bundle if self._agreed else b""
+        if new is not None and self._distrusts(new, trusted):
             self._wake.set()
 
     async def _run(self) -> None:
@@ -159,16 +160,15 @@ class CertificateRotator:
             ApiError: the API server refused, or did not answer.
             ssl.SSLError: the certificate cannot be served.
         """
-        certificates = await self._agreed()
+        self._agreed = certificates = await self._agree()
         metrics.CERTIFICATE_READS.inc()
-        self._trusted = certificates.bundle
         if self._served is None:
             # Served before it is trusted: better than no certificate at all.
             self._serve(certificates.current)
         await self._publish(certificates.bundle)
         self._serve(certificates.current)
 
-    async def _agreed(self) -> Certificates:
+    async def _agree(self) -> Certificates:
         """Return the certificates that are stored, after storing what is due."""
         service = self._service
         for _ in range(_ATTEMPTS):
@@ -181,7 +181,7 @@ class CertificateRotator:
                 stored,
                 host=service.host,
                 now=self._clock.now(),
-                trusted=self._trusted,
+                served=self._agreed,
                 published=self._published(),
             )
             if certificates.to_data() == stored:

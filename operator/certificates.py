@@ -14,6 +14,7 @@ All of it is one value, `Certificates`, that replicas keep in a Secret; `renewed
 is the only way from one to the next, and a pure function but for the keys.
 """
 
+import contextlib
 import os
 import ssl
 from collections.abc import Iterable, Mapping
@@ -158,7 +159,7 @@ def renewed(
     *,
     host: str,
     now: datetime,
-    trusted: bytes = b"",
+    served: Certificates | None = None,
     published: bytes | None = None,
 ) -> Certificates:
     """Return the certificates that follow from what is stored.
@@ -167,23 +168,27 @@ def renewed(
         stored: the data of the Secret, empty when there is none.
         host: the name that the API server calls the webhook by.
         now: the time.
-        trusted: authorities to keep trusting if what is stored is lost, since
-            certificates of theirs may be in use.
+        served: what was stored when last looked at; if it is lost, this one is
+            served until the API server trusts another.
         published: the authorities that the API server trusts; None when there is
             no configuration that could say.
     """
     try:
         found = Certificates.from_data(stored, host=host, now=now)
     except UnusableError:
-        return _replaced(stored, host=host, now=now, trusted=trusted)
+        return _replaced(stored, host=host, now=now, served=served)
     if found.upcoming is not None:
         return _promoted(found, found.upcoming, host=host, now=now, published=published)
     if now < found.current.issued + _RENEW_AFTER:
         return found
+    return _staged(found, host=host, now=now)
+
+
+def _staged(found: Certificates, *, host: str, now: datetime) -> Certificates:
+    """Return the certificates with a new one to be served next."""
     upcoming, authority = issue(host, now)
-    return Certificates(
-        found.current, (*found.authorities[: _MAX_AUTHORITIES - 1], authority), upcoming
-    )
+    kept = found.authorities[: _MAX_AUTHORITIES - 1]
+    return Certificates(found.current, (*kept, authority), upcoming)
 
 
 def _promoted(
@@ -204,11 +209,21 @@ def _promoted(
 
 
 def _replaced(
-    stored: Mapping[str, bytes], *, host: str, now: datetime, trusted: bytes
+    stored: Mapping[str, bytes],
+    *,
+    host: str,
+    now: datetime,
+    served: Certificates | None,
 ) -> Certificates:
     """Return certificates in the place of what cannot be served."""
-    known = authorities_in(stored.get(AUTHORITIES, b"") + b"\n" + trusted, now)
+    remembered = served.to_data() if served else {}
+    bundle = remembered.get(AUTHORITIES, b"") + b"\n" + stored.get(AUTHORITIES, b"")
+    data = {**remembered, AUTHORITIES: bundle}
+    with contextlib.suppress(UnusableError):
+        found = Certificates.from_data(data, host=host, now=now)
+        return _staged(found, host=host, now=now)
     upcoming = KeyPair(stored.get(NEXT_CERTIFICATE, b""), stored.get(NEXT_KEY, b""))
+    known = authorities_in(bundle, now)
     try:
         authority = check(upcoming, known, host=host, now=now)
     except UnusableError:

@@ -182,12 +182,31 @@ def test_a_service_of_another_name_gets_another_certificate() -> None:
 
 
 @pytest.mark.parametrize("lost", ["tls.crt", "tls.key", "ca.crt"])
-def test_what_is_lost_is_replaced_and_what_was_trusted_stays(lost: str) -> None:
+def test_what_is_lost_is_replaced(lost: str) -> None:
     stored = {k: v for k, v in FIRST.to_data().items() if k != lost}
-    found = renewed(stored, host=HOST, now=NOW, trusted=FIRST.bundle)
+    found = renewed(stored, host=HOST, now=NOW)
+    assert found.current != FIRST.current
     assert trusts(found.bundle, found.current, NOW)
-    assert trusts(found.bundle, FIRST.current, NOW)
     assert after(found, NOW) == found
+
+
+@pytest.mark.parametrize("lost", ["tls.crt", "tls.key", "ca.crt"])
+def test_what_is_lost_and_still_served_is_served_until_another_is_trusted(
+    lost: str,
+) -> None:
+    stored = {k: v for k, v in FIRST.to_data().items() if k != lost}
+    found = renewed(stored, host=HOST, now=NOW, served=FIRST)
+    assert found.current == FIRST.current
+    assert found.upcoming is not None
+    assert trusts(found.bundle, found.upcoming, NOW)
+    assert after(found, NOW) == found
+
+
+def test_what_is_still_served_and_has_expired_is_replaced_at_once() -> None:
+    now = NOW + LIFETIME
+    found = renewed({}, host=HOST, now=now, served=FIRST)
+    assert found.current != FIRST.current
+    assert trusts(found.bundle, found.current, now)
 
 
 def test_a_key_of_another_certificate_is_noticed() -> None:
