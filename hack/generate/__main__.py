@@ -1,7 +1,7 @@
 """`python -m hack.generate` writes the files that are made from the code.
 
 They are the CRDs and the tables of docs/api.md, from api/, and those of
-docs/presets.md, from the catalogue and the estimator.
+docs/preset*.md, from the catalogue and the estimator.
 
 With --check it writes nothing and exits 1, printing a diff, when one is stale.
 """
@@ -15,6 +15,8 @@ from hack.generate import crds, docs
 from pykaito.api.definitions import DEFINITIONS
 
 ROOT = Path(__file__).parents[2]
+#: Pages of docs/ with tables that are made here.
+PAGES = ("api.md", "presets.md", "preset-sizes.md")
 
 
 def generated(root: Path) -> dict[Path, str]:
@@ -23,7 +25,7 @@ def generated(root: Path) -> dict[Path, str]:
         root / "manifests" / "crds" / crds.file_name(kind): crds.to_yaml(kind)
         for kind in DEFINITIONS
     }
-    pages = [root / "docs" / name for name in ("api.md", "presets.md")]
+    pages = [root / "docs" / name for name in PAGES]
     filled = {page: docs.fill(page.read_text(encoding="utf-8")) for page in pages}
     return {**manifests, **filled}
 
