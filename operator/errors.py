@@ -6,7 +6,8 @@
      ├ ConflictError         409: the object changed since it was read
      ├ ApplyConflictError    409: another manager owns a field being applied
      ├ ExpiredError          410: the resource version is too old to watch from
-     ├ InvalidError          422: a field has a value that the schema refuses
+     ├ InvalidError          422: a field has a value that the schema refuses, or
+     │                       500: an apply has a field that is not in the schema
      ├ ForbiddenError        403: RBAC or admission says no
      ├ UnauthorizedError     401
      ├ TooManyRequestsError  429
@@ -123,7 +124,7 @@ class ExpiredError(ApiError):
 
 
 class InvalidError(ApiError):
-    """The object breaks its schema; `details["causes"]` names the fields."""
+    """The object breaks its schema; `details["causes"]` may name the fields."""
 
 
 class ForbiddenError(ApiError):
@@ -157,6 +158,11 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
+#: How the API server begins a 500 about an apply that breaks the schema: a field that
+#: there is not, a list that is none, an item that is there twice.
+_UNTYPED = "failed to create typed patch object"
+
+
 def error_from_status(
     status: Mapping[str, Any], *, code: int = 0, retry_after: float | None = None
 ) -> ApiError:
@@ -168,7 +174,10 @@ def error_from_status(
     code = code or int(status.get("code") or 0)
     reason = str(status.get("reason") or "")
     details = status.get("details") or {}
+    message = str(status.get("message") or reason or "the server gave no message")
     kind = _BY_STATUS.get(code, ServerError if code >= 500 else ApiError)  # noqa: PLR2004 - the 5xx class of HTTP
+    if kind is ServerError and message.startswith(_UNTYPED):
+        kind = InvalidError
     if kind is ConflictError:
         causes = details.get("causes") or ()
         if reason == "AlreadyExists":
@@ -178,7 +187,7 @@ def error_from_status(
     if retry_after is None and details.get("retryAfterSeconds"):
         retry_after = float(details["retryAfterSeconds"])
     return kind(
-        str(status.get("message") or reason or "the server gave no message"),
+        message,
         status=code,
         reason=reason,
         details=details,

@@ -139,18 +139,20 @@ class InferenceReconciler:
             service = await self._services.apply(
                 manifests.service(workspace, live), note
             )
-            applied = await self._deployments.apply(
-                manifests.deployment(
-                    workspace,
-                    live,
-                    planned,
-                    nodes=nodes,
-                    runtime_image=self._image,
-                    config=config,
-                    surge=rollout.surge,
-                ),
-                note,
+            wanted = manifests.deployment(
+                workspace,
+                live,
+                planned,
+                nodes=nodes,
+                runtime_image=self._image,
+                config=config,
+                surge=rollout.surge,
             )
+            if before is not None and before["spec"]["replicas"] == 0:
+                # Somebody did that. `kubectl scale` owns what it sets but for 0,
+                # which an apply would undo.
+                del wanted["spec"]["replicas"]
+            applied = await self._deployments.apply(wanted, note)
         except REFUSALS as error:
             reason, message = refusal(error)
             await self._write(live, Diagnosis(reason, message), note)

@@ -74,6 +74,13 @@ def test_an_apply_conflict_lists_the_fields_that_others_own_and_no_other_cause()
     ]
 
 
+def test_an_apply_of_a_field_that_there_is_not_is_invalid_and_no_failure() -> None:
+    message = "failed to create typed patch object (ns/a; apps/v1, Kind=Deployment): "
+    status = {"code": 500, "message": f"{message}.spec.foo: field not declared"}
+    assert isinstance(error_from_status(status), InvalidError)
+    assert isinstance(error_from_status({"code": 500}), ServerError)
+
+
 def test_a_time_to_come_back_is_taken_from_the_header_or_the_details() -> None:
     status = {"kind": "Status", "code": 429, "details": {"retryAfterSeconds": 3}}
     assert error_from_status(status).retry_after == 3.0

@@ -148,6 +148,16 @@ class ClusterApi(MemoryApi):
             await self._put(resource, at, after, found, subresource)
         )
 
+    async def scale(self, resource: Resource, name: str, replicas: int) -> None:
+        """Scale as kubectl does: it owns what it sets, and nobody owns a 0."""
+        patch = {"spec": {"replicas": replicas}}
+        await self.patch(
+            resource, name, patch, namespace="default", field_manager="kubectl"
+        )
+        if replicas == 0:
+            owners = self._owners_of(resource, Key("default", name), "")
+            owners["kubectl"].discard((".spec", ".replicas"))
+
     async def delete(
         self,
         resource: Resource,

@@ -10,6 +10,14 @@ from tests.unit.reconcilers.world import NAME, World
 pytestmark = pytest.mark.virtual_time
 
 
+ADAPTED = {
+    "inference": {
+        "preset": {"name": "falcon-7b"},
+        "adapters": [{"source": {"name": "law", "image": "registry/law:1"}}],
+    }
+}
+
+
 def affinity(*terms: object) -> dict[str, object]:
     required = {"nodeSelectorTerms": list(terms)}
     node = {"requiredDuringSchedulingIgnoredDuringExecution": required}
@@ -70,6 +78,62 @@ async def test_a_deployment_scaled_to_nothing_does_not_serve() -> None:
         await world.at_rest()
         assert world.condition("Ready")["status"] == "False"
         assert "0 replicas" in world.condition("InferenceReady")["message"]
+
+
+async def test_a_deployment_scaled_to_nothing_stays_so_until_it_is_scaled_back() -> (
+    None
+):
+    world = World()
+    async with world.operator():
+        await world.served()
+        await world.api.scale(DEPLOYMENTS, NAME, 0)
+        await world.until("InferenceReady", "False")
+        await world.edit_workspace(**ADAPTED)
+        await eventually(lambda: "law" in str(world.template()))
+        await world.at_rest()
+        assert world.deployment()["spec"]["replicas"] == 0
+    async with world.operator():
+        await world.at_rest()
+        assert world.deployment()["spec"]["replicas"] == 0
+        await world.api.scale(DEPLOYMENTS, NAME, 1)
+        await world.serve()
+        await world.until("Ready", "True")
+        await world.at_rest()
+
+
+async def test_an_edited_command_survives_a_restart_and_changes_elsewhere() -> None:
+    world = World()
+    await world.configure("max_probe_steps: 1")
+    async with world.operator():
+        await world.served()
+        (container,) = world.template()["spec"]["containers"]
+        mine = [*container["command"][:-1], "python mine.py --load_in_4bit"]
+        await world.edit_deployment(
+            {
+                "spec": {
+                    "template": {
+                        "spec": {"containers": [container | {"command": mine}]}
+                    }
+                }
+            }
+        )
+        await eventually(lambda: bool(world.events("FieldsLeftToOwner")))
+    async with world.operator():
+        await world.edit_workspace(**ADAPTED)
+        await eventually(lambda: "law" in str(world.template()))
+        config = {**ADAPTED["inference"], "config": "settings"}
+        await world.edit_workspace(inference=config)
+        await eventually(lambda: "config-checksum" in str(world.template()))
+        await world.serve()
+        await world.until("Ready", "True")
+        await world.at_rest()
+        (container,) = world.template()["spec"]["containers"]
+        assert container["command"] == mine
+        assert {"KAITO_ADAPTERS", "KAITO_CONFIG_FILE"} <= {
+            variable["name"] for variable in container["env"]
+        }
+        assert "command (kubectl-edit)" in world.condition("InferenceReady")["message"]
+        assert world.events("FieldsLeftToOwner")[0].get("series") is None
 
 
 async def test_a_deployment_that_lost_its_label_gets_it_back() -> None:
