@@ -4,6 +4,7 @@ Only the wire format: bytes to a request, and a response to bytes. Who decides i
 a handler, who speaks HTTP is `webhook`.
 """
 
+import itertools
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,10 +26,10 @@ class Operation(StrEnum):
     CONNECT = "CONNECT"
 
 
-#: The API server may cut a longer warning.
-MAX_WARNING = 256
-#: The API server passes on no more characters than this of all warnings.
+#: Characters of all warnings that the API server passes on.
 MAX_WARNINGS = 4096
+#: Of each, where there are more.
+MAX_WARNING = 256
 
 _INVALID = 422
 _MAX_FOUND = 80
@@ -190,23 +191,21 @@ def render_review(uid: str, response: AdmissionResponse) -> bytes:
 
 
 def printable(warnings: Iterable[str]) -> list[str]:
-    """Return the warnings as the API server passes them on.
+    """Return the warnings as the API server passes them on, each once.
 
     They travel in an HTTP header each, so that a control character would cost the
-    whole warning; the length of each and of all is limited.
+    whole warning. Of more than the API server passes on each is cut, and the last
+    ones are left out.
     """
-    told: list[str] = []
-    left = MAX_WARNINGS
-    for warning in warnings:
-        words = "".join(c if c.isprintable() else " " for c in warning).split()
-        text = _shortened(" ".join(words))
-        if not text or text in told:
-            continue
-        left -= len(text)
-        if left < 0:
-            break
-        told.append(text)
-    return told
+    words = (
+        "".join(c if c.isprintable() else " " for c in warning).split()
+        for warning in warnings
+    )
+    told = list(dict.fromkeys(" ".join(each) for each in words if each))
+    if sum(map(len, told)) > MAX_WARNINGS:
+        told = list(map(_shortened, told))
+    lengths = itertools.accumulate(map(len, told))
+    return [t for t, sofar in zip(told, lengths, strict=True) if sofar <= MAX_WARNINGS]
 
 
 def _shortened(text: str) -> str:
