@@ -27,6 +27,7 @@ from pykaito.operator.errors import (
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, key, labels, name, owner_of
 from pykaito.reconcilers.field_path import without_fields
+from pykaito.reconcilers.quota import QUOTA_EXCEEDED, explain_quota
 from pykaito.reconcilers.writes import Note
 
 #: Conflicts are reported all at once, so a second round is already unusual.
@@ -45,11 +46,17 @@ REFUSALS = (NameTakenError, InvalidError, ForbiddenError)
 NAME_TAKEN = "NameTaken"
 APPLY_REFUSED = "ApplyRefused"
 
+#: Reasons of refusals that last until a person acts. A quota may have room again
+#: when something else goes.
+HOPELESS = frozenset({NAME_TAKEN, APPLY_REFUSED})
 
-def refusal(error: ApiError) -> tuple[str, str]:
+
+def refusal(error: ApiError, namespace: str) -> tuple[str, str]:
     """Return the reason and the message of a condition for one of REFUSALS."""
     if isinstance(error, NameTakenError):
         return NAME_TAKEN, error.message
+    if exceeded := explain_quota(error.message, namespace):
+        return QUOTA_EXCEEDED, exceeded
     return APPLY_REFUSED, f"the API server refused it: {error.message}"
 
 

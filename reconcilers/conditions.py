@@ -1,5 +1,6 @@
 """Conditions: what a reconciler wants to say, merged with what is written."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,8 +8,11 @@ from typing import Any, Literal
 
 #: Where each reason has a page of its own.
 DOCS = "https://github.com/pykaito/pykaito/blob/main/docs/troubleshooting"
-#: metav1.Condition allows 32768; what people read in a terminal is shorter.
+#: metav1.Condition allows 32768; what people read in a terminal is shorter. An Event
+#: takes as much.
 MAX_MESSAGE = 1024
+#: What differs from one pod or try to the next, though nothing else does.
+_PASSING = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}\b|\d+")
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -24,8 +28,10 @@ class Condition:
 
 
 def with_help(message: str, reason: str) -> str:
-    """Return the message with the address of the reason's page."""
-    return f"{message} ({DOCS}/{reason}.md)"
+    """Return the message, cut where it is too long, with the reason's page."""
+    page = f" ({DOCS}/{reason}.md)"
+    room = MAX_MESSAGE - len(page)
+    return f"{_cut(message, room)}{page}"
 
 
 def merge(
@@ -50,7 +56,7 @@ def merge(
                 "type": condition.type,
                 "status": condition.status,
                 "reason": condition.reason,
-                "message": condition.message[:MAX_MESSAGE],
+                "message": _cut(condition.message, MAX_MESSAGE),
                 "observedGeneration": generation,
                 "lastTransitionTime": old["lastTransitionTime"]
                 if old is not None and kept
@@ -63,6 +69,19 @@ def merge(
 def changed(
     written: Iterable[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Return the wanted conditions whose status or reason is not written yet."""
-    before = {c["type"]: (c["status"], c["reason"]) for c in written}
-    return [c for c in wanted if before.get(c["type"]) != (c["status"], c["reason"])]
+    """Return the wanted conditions that tell of something new.
+
+    That is another status or reason, or another cause of the same failure: how often
+    it was tried, and by which pod, is nothing new.
+    """
+    before = {c["type"]: _gist(c) for c in written}
+    return [c for c in wanted if before.get(c["type"]) != _gist(c)]
+
+
+def _gist(condition: Mapping[str, Any]) -> tuple[str, str, str]:
+    told = condition["message"] if condition["status"] == "False" else ""
+    return condition["status"], condition["reason"], _PASSING.sub("", told)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

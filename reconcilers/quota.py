@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from pykaito.api.quantity import parse_quantity
 
+QUOTA_EXCEEDED = "QuotaExceeded"
+
 _EXCEEDED = re.compile(
     r"exceeded quota: (?P<quota>[^,]+), requested: (?P<requested>\S+), "
     r"used: (?P<used>\S+), limited: (?P<limited>\S+)"

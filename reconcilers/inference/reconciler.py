@@ -22,7 +22,7 @@ from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, key, labels, name, namespace
 from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.store import OWNER_UID
-from pykaito.reconcilers.apply import REFUSALS, Applied, Applier, refusal
+from pykaito.reconcilers.apply import HOPELESS, REFUSALS, Applied, Applier, refusal
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
@@ -154,8 +154,9 @@ class InferenceReconciler:
                 del wanted["spec"]["replicas"]
             applied = await self._deployments.apply(wanted, note)
         except REFUSALS as error:
-            reason, message = refusal(error)
-            await self._write(live, Diagnosis(reason, message), note)
+            reason, message = refusal(error, namespace(live))
+            stalled = reason in HOPELESS
+            await self._write(live, Diagnosis(reason, message, stalled=stalled), note)
             raise
         theirs = (*service.left_to_others, *applied.left_to_others)
         newly_left = service.newly_left or applied.newly_left
@@ -245,6 +246,10 @@ class InferenceReconciler:
                 live,
                 "RolloutWithDowntime",
                 f"the model is not served until its new pod is: {rollout.why_not}",
+            )
+        elif before and before["spec"]["template"] != applied.obj["spec"]["template"]:
+            self._events.normal(
+                live, "RolloutStarted", "pods of the current spec replace the old ones"
             )
 
     @staticmethod

@@ -10,7 +10,7 @@ from pykaito.operator.objects import Object, namespace
 from pykaito.reconcilers.conditions import Condition, with_help
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, diagnose, pending
 from pykaito.reconcilers.inference.diagnosis.patience import PATIENCE, moment, waited
-from pykaito.reconcilers.quota import explain_quota
+from pykaito.reconcilers.quota import QUOTA_EXCEEDED, explain_quota
 
 #: The types that the inference reconciler owns.
 CONDITIONS = (WorkspaceCondition.INFERENCE_READY, WorkspaceCondition.INFERENCE_STALLED)
@@ -81,12 +81,12 @@ def _refused(
     if failure.get("status") != "True":
         return None
     message = str(failure.get("message", ""))
-    why = explain_quota(message, namespace(deployed)) or message
+    exceeded = explain_quota(message, namespace(deployed))
     since = moment(failure.get("lastTransitionTime"))
     stalled, look_again = waited(since, now, PATIENCE)
     return Diagnosis(
-        PODS_REFUSED,
-        f"the workload's pod is refused: {why}",
+        QUOTA_EXCEEDED if exceeded else PODS_REFUSED,
+        exceeded or f"the workload's pod is refused: {message}",
         stalled=stalled,
         look_again=look_again,
     )

@@ -21,7 +21,15 @@ from pykaito.operator.errors import (
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
-from pykaito.operator.objects import Key, Object, controller_reference, key, name, uid
+from pykaito.operator.objects import (
+    Key,
+    Object,
+    controller_reference,
+    key,
+    name,
+    namespace,
+    uid,
+)
 from pykaito.operator.reconcile import Request
 from pykaito.operator.store import OWNER_UID
 from pykaito.provisioners import preferred_nodes
@@ -114,16 +122,18 @@ class WorkspaceReconciler:
         """
         written = live.get("status") or {}
         kept = {field: written[field] for field in DETAILS if field in written}
+        if "workerNodes" in kept:
+            kept["workerNodes"] = status.worker_nodes(self._owned_machines(live))
         if error.terminal:
             progress = status.stalled(error, tuning="tuning" in live)
         else:
-            progress = self._fold(live, self._unknown_for_now(live, error))
+            progress = self._fold(live, *self._unknown_for_now(live, error))
         try:
             await self._write(live, progress, kept, note)
         except InvalidError as refused:
             raise TerminalError(f"{error}; its status cannot be written") from refused
 
-    def _unknown_for_now(self, live: Object, error: PlanError) -> Condition:
+    def _unknown_for_now(self, live: Object, error: PlanError) -> tuple[Condition, ...]:
         """Return ResourceReady while a plan cannot be made, though it may be later.
 
         What was planned for this very spec goes on, as after a restart.
@@ -134,8 +144,8 @@ class WorkspaceReconciler:
             and "targetNodeCount" in written
             and written.get("observedGeneration") == live["metadata"]["generation"]
         ):
-            return status.resources(owned, NO_CHOICE, written["targetNodeCount"])
-        return status.refused(error.reason, str(error))
+            return self._resources(owned, NO_CHOICE, written["targetNodeCount"])
+        return (status.refused(error.reason, str(error)),)
 
     async def _serve(
         self,
@@ -156,22 +166,19 @@ class WorkspaceReconciler:
                 [machine_object(live, workspace, planned, n) for n in selection.nodes],
                 owned,
                 (*doubts, *planned.warnings),
+                status.planned(planned),
                 note,
             )
-            resource = status.resources(machines, selection, planned.nodes)
+            resources = self._resources(machines, selection, planned.nodes)
         except REFUSALS as error:
             refused = error
-            resource = status.refused(*refusal(error))
+            resources = (status.refused(*refusal(error, namespace(live))),)
         details = {
             "targetNodeCount": planned.nodes,
-            "workerNodes": sorted(
-                machine["spec"]["nodeName"]
-                for machine in machines
-                if status.is_ready(machine)
-            ),
+            "workerNodes": status.worker_nodes(machines),
             "url": f"http://{name(live)}.{live['metadata']['namespace']}.svc",
         }
-        await self._write(live, self._fold(live, resource), details, note)
+        await self._write(live, self._fold(live, *resources), details, note)
         if refused is not None:
             raise refused
 
@@ -181,11 +188,12 @@ class WorkspaceReconciler:
         wanted: Sequence[Mapping[str, Any]],
         owned: Sequence[Object],
         warnings: Sequence[str],
+        plan: str,
         note: Note,
     ) -> Sequence[Object]:
         """Apply the wanted Machines and delete the others; return the wanted.
 
-        The plan's warnings are told once, with the first Machine.
+        The plan and its warnings are told once, with the first Machine.
         """
         told = bool(owned)
         surplus = {name(machine): machine for machine in owned}
@@ -196,6 +204,8 @@ class WorkspaceReconciler:
                 applied = await self._applier.apply(machine, note)
                 if applied.created:
                     node = machine["spec"]["nodeName"]
+                    if not told:
+                        self._events.normal(live, "Planned", plan)
                     self._events.normal(live, "MachineCreated", f"node {node!r} chosen")
                     for warning in () if told else warnings:
                         self._events.warning(live, "PlanWarning", warning)
@@ -223,7 +233,7 @@ class WorkspaceReconciler:
             await self._delete(machine)
         progress = status.Progress(
             (live.get("status") or {}).get("state") or "Pending",
-            (status.deleting(owned),),
+            status.deleting(owned),
         )
         await self._write(live, progress, {}, note)
 
@@ -245,20 +255,23 @@ class WorkspaceReconciler:
         except NotFoundError:
             log.debug("machine was gone already", machine=metadata["name"])
 
-    def _fold(self, live: Object, resource: Condition) -> status.Progress:
+    def _fold(self, live: Object, *resources: Condition) -> status.Progress:
         return status.fold(
-            resource,
-            self._inference_ready(live),
+            resources,
+            (live.get("status") or {}).get("conditions", ()),
             generation=live["metadata"]["generation"],
             previous_state=(live.get("status") or {}).get("state", ""),
         )
 
-    @staticmethod
-    def _inference_ready(live: Object) -> Any:
-        for condition in (live.get("status") or {}).get("conditions", ()):
-            if condition["type"] == WorkspaceCondition.INFERENCE_READY:
-                return condition
-        return None
+    def _resources(
+        self, machines: Sequence[Object], selection: Selection, count: int
+    ) -> tuple[Condition, ...]:
+        """Return ResourceReady, and NodesReady before it."""
+        nodes = {name(node): node for node in self._nodes.store.list()}
+        return (
+            status.nodes_ready(machines, nodes, count),
+            status.resources(machines, selection, count),
+        )
 
     async def _write(
         self,
@@ -289,6 +302,8 @@ class WorkspaceReconciler:
             note=note,
         )
         turned = {c["type"]: c for c in changed(written, conditions)}
+        if deleting := turned.get(WorkspaceCondition.WORKSPACE_DELETING):
+            self._events.normal(live, "Deleting", deleting["message"])
         if stalled := turned.get(WorkspaceCondition.STALLED):
             self._events.warning(live, stalled["reason"], stalled["message"])
         elif resource := turned.get(WorkspaceCondition.RESOURCE_READY):

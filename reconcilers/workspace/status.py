@@ -1,6 +1,6 @@
 """The status of a Workspace, folded from what its children show: pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,16 @@ from pykaito.api.conditions import (
     WorkspaceReason,
 )
 from pykaito.operator.objects import Object, name
+from pykaito.provisioners.protocol import MachineReason
+from pykaito.reconcilers import apply
 from pykaito.reconcilers.conditions import Condition, with_help
 from pykaito.reconcilers.workspace.nodes import Selection
-from pykaito.runtime.presets.plan import PlanError
+from pykaito.runtime.presets.plan import Plan, PlanError
 
 #: The types that the workspace reconciler owns. InferenceReady is written by
 #: the inference reconciler and only read here.
 CONDITIONS = (
+    WorkspaceCondition.NODES_READY,
     WorkspaceCondition.RESOURCE_READY,
     WorkspaceCondition.JOB_STARTED,
     WorkspaceCondition.WORKSPACE_SUCCEEDED,
@@ -29,6 +32,16 @@ CONDITIONS = (
 
 NO_MATCHING_NODE = "NoMatchingNode"
 PROGRESSING = "Progressing"
+
+#: States of a Workspace that was served, or could not be, and not of one on its way.
+SERVED_ONCE = frozenset({"Ready", "NotReady"})
+
+#: Reasons of ResourceReady that last until a person acts. A node that is missing, not
+#: ready or without its labels may yet come, as autoscalers and plugins work.
+HOPELESS = frozenset({*apply.HOPELESS, MachineReason.PROVISIONER_NOT_FOUND})
+
+#: What a node reports when it runs short of something, long before it is not Ready.
+PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +57,7 @@ def stalled(error: PlanError, *, tuning: bool) -> Progress:
     message = with_help(str(error), error.reason)
     conditions = [
         Condition(WorkspaceCondition.RESOURCE_READY, "False", error.reason, message),
-        Condition(
-            WorkspaceCondition.WORKSPACE_SUCCEEDED,
-            "False",
-            WorkspaceReason.FAILED,
-            message,
-        ),
-        Condition(WorkspaceCondition.READY, "False", error.reason, message),
-        Condition(WorkspaceCondition.STALLED, "True", error.reason, message),
+        *_not_served(error.reason, message, stalled=True),
     ]
     if tuning:
         conditions.append(
@@ -62,13 +68,13 @@ def stalled(error: PlanError, *, tuning: bool) -> Progress:
     return Progress("Failed" if tuning else "NotReady", tuple(conditions))
 
 
-def deleting(machines: Sequence[Object]) -> Condition:
+def deleting(machines: Sequence[Object]) -> tuple[Condition, ...]:
     """Say that the Workspace goes away and which Machines it still waits for."""
-    return Condition(
-        WorkspaceCondition.WORKSPACE_DELETING,
-        "True",
-        WorkspaceReason.DELETED,
-        f"waiting for Machines to give back: {', '.join(map(_held_up, machines))}",
+    message = f"waiting for Machines to give back: {', '.join(map(_held_up, machines))}"
+    reason = WorkspaceReason.DELETED
+    return (
+        Condition(WorkspaceCondition.WORKSPACE_DELETING, "True", reason, message),
+        Condition(WorkspaceCondition.READY, "False", reason, message),
     )
 
 
@@ -117,6 +123,59 @@ def resources(
     return Condition(kind, "False", NodeReason.RESOURCE_NOT_READY, so_far)
 
 
+def nodes_ready(
+    machines: Sequence[Object], nodes: Mapping[str, Object], count: int
+) -> Condition:
+    """Return NodesReady: are the nodes Ready, and offer what was asked for.
+
+    Args:
+        machines: the Workspace's.
+        nodes: by their names.
+        count: how many are wanted.
+    """
+    kind = WorkspaceCondition.NODES_READY
+    warnings = "".join(f"; {pressure}" for pressure in _pressures(machines, nodes))
+    ready = sum(map(is_ready, machines))
+    so_far = f"{ready} of {count} nodes ready"
+    if ready >= count:
+        return Condition(kind, "True", NodeReason.NODES_READY, f"{so_far}{warnings}")
+    for machine in machines:
+        found = ready_condition(machine)
+        if found is not None and found["status"] == "False":
+            lacks_resource = found["reason"] == MachineReason.RESOURCE_MISSING
+            reason = (
+                NodeReason.NODE_PLUGINS_NOT_READY
+                if lacks_resource
+                else NodeReason.NODE_NOT_READY
+            )
+            message = f"{so_far}: {found['message']}{warnings}"
+            return Condition(kind, "False", reason, message)
+    return Condition(kind, "False", NodeReason.NODE_NOT_READY, f"{so_far}{warnings}")
+
+
+def _pressures(
+    machines: Sequence[Object], nodes: Mapping[str, Object]
+) -> Iterator[str]:
+    for machine in machines:
+        node = nodes.get(machine["spec"].get("nodeName") or "") or {}
+        for condition in (node.get("status") or {}).get("conditions") or ():
+            if condition["type"] in PRESSURES and condition["status"] == "True":
+                yield f"node {name(node)} reports {condition['type']}"
+
+
+def planned(plan: Plan) -> str:
+    """Return what a plan wants, as a sentence."""
+    nodes = f"{plan.nodes} node{'' if plan.nodes == 1 else 's'}"
+    each = ", ".join(f"{n} {r}" for r, n in sorted(plan.node_resources.items()))
+    if plan.server is None:
+        return f"{nodes}, a pod of your own template on each"
+    server = plan.server
+    return (
+        f"{nodes} with {each} each, {server.preset.name} by {server.runtime}, "
+        f"{server.context_length} tokens of context"
+    )
+
+
 def ready_condition(machine: Object) -> Mapping[str, Any] | None:
     """Return a Machine's Ready condition if it is about the current spec."""
     status = machine.get("status") or {}
@@ -131,6 +190,13 @@ def ready_condition(machine: Object) -> Mapping[str, Any] | None:
     return None
 
 
+def worker_nodes(machines: Sequence[Object]) -> list[str]:
+    """Return the nodes that serve the Workspace or can."""
+    return sorted(
+        machine["spec"]["nodeName"] for machine in machines if is_ready(machine)
+    )
+
+
 def is_ready(machine: Object) -> bool:
     """Whether a Machine's node is Ready with what was asked for."""
     condition = ready_condition(machine)
@@ -138,8 +204,8 @@ def is_ready(machine: Object) -> bool:
 
 
 def fold(
-    resource: Condition,
-    inference: Mapping[str, Any] | None,
+    resources: Sequence[Condition],
+    written: Iterable[Mapping[str, Any]],
     *,
     generation: int,
     previous_state: str,
@@ -147,51 +213,50 @@ def fold(
     """Return the status of a Workspace that serves a model.
 
     Args:
-        resource: ResourceReady, as :func:`resources` found it.
-        inference: InferenceReady as the inference reconciler wrote it.
-        generation: the Workspace's generation; an InferenceReady of an earlier
-            one says nothing about the current spec.
+        resources: ResourceReady last, and what it rests on before.
+        written: the conditions as they are, of which those of the inference
+            reconciler are read, unless they are about an earlier generation: these
+            say nothing about the current spec.
+        generation: the Workspace's generation.
         previous_state: ``status.state`` as written, which tells a Workspace
             that never served from one that does no longer.
     """
-    current = inference is not None and (
-        inference.get("observedGeneration") == generation
-    )
-    serving = current and inference is not None and inference["status"] == "True"
-    if resource.status == "True" and serving:
-        done = "the model is served"
-        return Progress(
-            "Ready",
-            (
-                resource,
-                Condition(
-                    WorkspaceCondition.WORKSPACE_SUCCEEDED,
-                    "True",
-                    WorkspaceReason.SUCCEEDED,
-                    done,
-                ),
-                Condition(
-                    WorkspaceCondition.READY, "True", WorkspaceReason.SUCCEEDED, done
-                ),
-            ),
-        )
+    resource = resources[-1]
+    current = {
+        condition["type"]: condition
+        for condition in written
+        if condition.get("observedGeneration") == generation
+    }
+    inference = current.get(WorkspaceCondition.INFERENCE_READY)
+    if resource.status == "True" and inference and inference["status"] == "True":
+        return Progress("Ready", (*resources, *_served()))
+    stalled = False
     if resource.status != "True":
         reason, message = resource.reason, resource.message
-    elif current and inference is not None:
+        stalled = reason in HOPELESS
+    elif inference:
         reason, message = inference["reason"], inference["message"]
+        stalled = WorkspaceCondition.INFERENCE_STALLED in current
     else:
         reason, message = PROGRESSING, "the workload is being applied"
-    return Progress(
-        "NotReady" if previous_state in {"Ready", "NotReady"} else "Pending",
-        (
-            resource,
-            Condition(
-                WorkspaceCondition.WORKSPACE_SUCCEEDED,
-                "False",
-                WorkspaceReason.PENDING,
-                message,
-            ),
-            Condition(WorkspaceCondition.READY, "False", reason, message),
-            Condition(WorkspaceCondition.RECONCILING, "True", PROGRESSING, message),
-        ),
+    state = "NotReady" if stalled or previous_state in SERVED_ONCE else "Pending"
+    return Progress(state, (*resources, *_not_served(reason, message, stalled=stalled)))
+
+
+def _served() -> Iterator[Condition]:
+    for kind in (WorkspaceCondition.WORKSPACE_SUCCEEDED, WorkspaceCondition.READY):
+        yield Condition(kind, "True", WorkspaceReason.SUCCEEDED, "the model is served")
+
+
+def _not_served(reason: str, message: str, *, stalled: bool) -> Iterator[Condition]:
+    yield Condition(
+        WorkspaceCondition.WORKSPACE_SUCCEEDED,
+        "False",
+        WorkspaceReason.FAILED if stalled else WorkspaceReason.PENDING,
+        message,
     )
+    yield Condition(WorkspaceCondition.READY, "False", reason, message)
+    if stalled:
+        yield Condition(WorkspaceCondition.STALLED, "True", reason, message)
+    else:
+        yield Condition(WorkspaceCondition.RECONCILING, "True", PROGRESSING, message)

@@ -30,10 +30,15 @@ _READS = {"get", "list", "watch"}
 
 
 class ClusterApi(MemoryApi):
-    """One cluster; any number of operators may use it, one after another."""
+    """One cluster; any number of operators may use it, one after another.
+
+    Attributes:
+        status_defaults: the status that a kind's CRD gives a new object.
+    """
 
     def __init__(self, *, latency: float = 0.001) -> None:
         super().__init__(latency=latency)
+        self.status_defaults: dict[Resource, dict[str, Any]] = {}
         self._owners: dict[tuple[Resource, str], ownership.Owners] = {}
 
     @property
@@ -198,6 +203,8 @@ class ClusterApi(MemoryApi):
         else:
             stored = copy.deepcopy(part)
             stored["metadata"] = stored.get("metadata", {}) | identity
+            if before is None and resource in self.status_defaults:
+                stored["status"] = dict(self.status_defaults[resource])
             if before is not None and "status" in before:
                 stored["status"] = before["status"]
         metadata = stored["metadata"]

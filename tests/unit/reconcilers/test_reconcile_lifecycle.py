@@ -19,6 +19,7 @@ async def test_a_workspace_gets_its_node_its_workload_and_turns_ready() -> None:
         assert status["workerNodes"] == ["gpu-0"]
         assert status["observedGeneration"] == 1
         assert {c["type"]: c["status"] for c in status["conditions"]} == {
+            "NodesReady": "True",
             "ResourceReady": "True",
             "InferenceReady": "True",
             "WorkspaceSucceeded": "True",

@@ -12,6 +12,7 @@ from tests.unit.reconcilers.world import NAME, World
 
 pytestmark = pytest.mark.virtual_time
 
+EXCEEDED = "ResourceQuota objects of namespace default is exceeded"
 QUOTA = "exceeded quota: objects, requested: pods=1, used: pods=3, limited: pods=3"
 
 
@@ -79,16 +80,15 @@ async def test_what_an_earlier_workspace_of_the_name_left_is_waited_out(
         await world.at_rest()
 
 
-async def test_a_refused_workload_is_told_in_the_servers_words_and_tried_again() -> (
-    None
-):
+async def test_a_workload_beyond_a_quota_is_told_and_tried_again() -> None:
     world = World()
     async with world.operator():
         refuse(world, DEPLOYMENTS, ForbiddenError(QUOTA, status=403))
         await world.add_node()
         await world.add_workspace()
-        await world.until_reason("InferenceReady", "ApplyRefused")
-        assert QUOTA in world.condition("Ready")["message"]
+        await world.until_reason("InferenceReady", "QuotaExceeded")
+        assert EXCEEDED in world.condition("Ready")["message"]
+        assert world.condition("Stalled") == {}
         refuse(world, DEPLOYMENTS, None)
         await eventually(lambda: world.deployment() is not None, within=120)
         await world.until_reason("InferenceReady", "WorkspaceInferenceStatusPending")
@@ -102,7 +102,7 @@ async def test_a_refused_machine_is_told_in_the_servers_words_and_tried_again() 
         await world.add_node()
         await world.add_workspace()
         await world.until_reason("ResourceReady", "ApplyRefused")
-        assert "no such field" in world.condition("Ready")["message"]
+        assert "no such field" in world.condition("Stalled")["message"]
         refuse(world, MACHINES, None)
         await eventually(lambda: len(world.machines()) == 1, within=120)
         await world.until("ResourceReady", "True")
@@ -121,6 +121,5 @@ async def test_pods_that_nobody_may_create_are_told() -> None:
             namespace="default",
             subresource="status",
         )
-        await world.until_reason("InferenceReady", "PodsRefused")
-        told = world.condition("Ready")["message"]
-        assert "ResourceQuota objects of namespace default is exceeded" in told
+        await world.until_reason("InferenceReady", "QuotaExceeded")
+        assert EXCEEDED in world.condition("Ready")["message"]

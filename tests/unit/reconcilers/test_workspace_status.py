@@ -64,7 +64,9 @@ def test_without_a_node_the_message_says_which_would_count() -> None:
 
 def test_a_workspace_that_serves_is_ready_and_at_rest() -> None:
     ready = resources([machine()], ENOUGH, 1)
-    progress = fold(ready, inference("True"), generation=1, previous_state="Pending")
+    progress = fold(
+        [ready], [inference("True")], generation=1, previous_state="Pending"
+    )
     assert progress.state == "Ready"
     assert by_type(progress) == {
         "ResourceReady": "True",
@@ -73,29 +75,29 @@ def test_a_workspace_that_serves_is_ready_and_at_rest() -> None:
     }
 
 
-@pytest.mark.parametrize("found", [None, inference("True", observed=0)])
+@pytest.mark.parametrize("found", [[], [inference("True", observed=0)]])
 def test_an_answer_about_an_older_spec_does_not_count(found: Any) -> None:
     ready = resources([machine()], ENOUGH, 1)
-    progress = fold(ready, found, generation=1, previous_state="")
+    progress = fold([ready], found, generation=1, previous_state="")
     assert by_type(progress)["Ready"] == "False"
     assert by_type(progress)["Reconciling"] == "True"
 
 
 def test_a_workspace_on_its_way_is_pending_and_never_stalled() -> None:
-    progress = fold(resources([], NONE, 1), None, generation=1, previous_state="")
+    progress = fold([resources([], NONE, 1)], [], generation=1, previous_state="")
     assert progress.state == "Pending"
     assert "Stalled" not in by_type(progress)
 
 
 def test_a_workspace_that_served_before_is_not_ready_rather_than_pending() -> None:
     ready = resources([machine()], ENOUGH, 1)
-    progress = fold(ready, inference("False"), generation=1, previous_state="Ready")
+    progress = fold([ready], [inference("False")], generation=1, previous_state="Ready")
     assert progress.state == "NotReady"
 
 
 def test_the_workloads_reason_is_the_workspaces_once_its_nodes_are_ready() -> None:
     ready = resources([machine()], ENOUGH, 1)
-    progress = fold(ready, inference("False"), generation=1, previous_state="")
+    progress = fold([ready], [inference("False")], generation=1, previous_state="")
     reasons = {c.type: c.reason for c in progress.conditions}
     assert reasons["Ready"] == "ImagePullError"
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from pykaito.reconcilers.controllers import Settings, controllers
 from pykaito.reconcilers.lookups import Lookups, ModelHub, NoHub
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
+from tests.unit.reconcilers import kstatus
 from tests.unit.reconcilers.cluster_api import ClusterApi
 from tests.unit.reconcilers.workspaces import node, raw_workspace
 
@@ -42,12 +44,16 @@ class World:
 
     def __init__(self) -> None:
         self.api = ClusterApi()
+        self.api.status_defaults[WORKSPACES] = {"observedGeneration": -1}
         self.hub: ModelHub = NoHub()
         self.image = "reg/transformers:1"
 
     @contextlib.asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
-        """Run the operator, as the command line puts it together."""
+        """Run the operator, as the command line puts it together.
+
+        Every status that it wrote has to say to tools what is so.
+        """
         clock, rng = VirtualClock(), random.Random(1)  # noqa: S311 - jitter
         cache = Cache(self.api, clock, rng)
         events = EventRecorder(
@@ -78,6 +84,15 @@ class World:
         finally:
             stop.set()
             await running
+        self.check_statuses()
+
+    def check_statuses(self) -> None:
+        """Hold every version of every Workspace against how tools read it."""
+        versions = defaultdict(list)
+        for version in self.api.history(WORKSPACES):
+            versions[version["metadata"]["uid"]].append(version)
+        for of_one in versions.values():
+            kstatus.check(of_one)
 
     async def add_node(self, name: str = "gpu-0", **options: Any) -> None:
         await self.api.create(NODES, node(name, **({"labels": LABELS} | options)))
