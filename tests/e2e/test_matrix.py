@@ -333,9 +333,12 @@ class Watched:
         retry=retry_if_result(_no),
     )
     def wait_replaced(self, before: set[str], replicas: int) -> bool:
-        """Wait until there are so many pods, and none of those from before."""
+        """Wait until there are so many new pods, and the old ones gone.
+
+        Those that never serve may stay: nothing better has come in their place.
+        """
         now = self.uids("pods")
-        return len(now) == replicas and not now & before
+        return len(now - before) == replicas and not (self._serves and now & before)
 
     def writes_since(self, position: int) -> int:
         """Count the operator's writes of Deployments, from a place in the audit log."""
