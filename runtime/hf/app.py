@@ -17,7 +17,7 @@ from pykaito.runtime.hf.status_api import status_router
 
 def build_app(settings: Settings, lifecycle: Lifecycle) -> FastAPI:
     """Return the application; it answers at once, tokens come when loaded."""
-    metrics = Metrics(settings.served_model_name, lambda: lifecycle.engine)
+    metrics = Metrics(settings.served_model_name, lifecycle)
     service = GenerationService(
         lifecycle=lifecycle, metrics=metrics, timeout=settings.request_timeout
     )

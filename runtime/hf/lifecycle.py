@@ -7,6 +7,7 @@ from typing import Any
 
 from pykaito.runtime.hf.engine import Engine
 from pykaito.runtime.hf.errors import NotReadyError
+from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.prompts import PromptReader
 
 
@@ -23,8 +24,8 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.phase = Phase.LOADING
-        #: What is being loaded, in a few words.
-        self.progress = "starting"
+        #: What is being loaded.
+        self.progress = Progress()
         self._engine: Engine | None = None
         self._reader: PromptReader | None = None
         #: How the model's makers want tokens chosen, where a request is silent.
@@ -86,7 +87,7 @@ class Lifecycle:
         """Raise `NotReadyError` if no request may be taken."""
         if self.phase is Phase.LOADING:
             raise NotReadyError(
-                f"the model is loading ({self.progress})", retry_after=5
+                f"the model is loading ({self.progress.stage})", retry_after=5
             )
         if self.phase is Phase.DRAINING:
             raise NotReadyError("the server is shutting down", retry_after=1)

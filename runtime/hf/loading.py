@@ -6,8 +6,10 @@ seconds: the server imports it on a thread, with its port open already.
 
 import importlib.util
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +17,18 @@ import transformers
 
 from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.flags import Settings
+from pykaito.runtime.hf.hub import HubAnswer, ask_hub, cache_folder
 from pykaito.runtime.hf.lora_files import AdapterFiles
 from pykaito.runtime.hf.lora_merge import merge_adapters
 from pykaito.runtime.hf.model_source import LoadError
+from pykaito.runtime.hf.progress import Download, Progress
 
 log = logging.getLogger(__name__)
 
 #: Context length when neither the model nor its tokenizer says one.
 FALLBACK_CONTEXT = 2048
+#: What transformers calls its bar of the weights that are loaded.
+WEIGHTS_BAR = "Loading weights"
 #: Tokenizers without a limit report one beyond this.
 NO_LIMIT = 10_000_000
 
@@ -62,14 +68,14 @@ class LoadedModel:
 
 def load_model(
     settings: Settings,
-    progress: Callable[[str], None],
+    progress: Progress,
     adapters: Sequence[AdapterFiles] = (),
 ) -> LoadedModel:
     """Load the model that the flags describe; takes seconds to many minutes.
 
     Args:
         settings: The flags.
-        progress: Told what is being done, in a few words.
+        progress: Told what is being done.
         adapters: What to merge into its weights.
 
     Raises:
@@ -79,29 +85,33 @@ def load_model(
     transformers.logging.disable_progress_bar()
     source = settings.pretrained_model_name_or_path
     quantization = _quantization(settings, adapters)
+    fetched = settings.allow_remote_files and not Path(source).is_dir()
+    hub = ask_hub(settings) if fetched else HubAnswer()
     common = {
         "revision": settings.revision,
         "trust_remote_code": settings.trust_remote_code,
-        "local_files_only": not settings.allow_remote_files,
+        "local_files_only": not settings.allow_remote_files or hub.silent,
     }
     try:
-        progress("loading the tokenizer")
+        progress.begin("loading the tokenizer")
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
-        progress("loading the weights")
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=settings.torch_dtype,
-            # Several GPUs share a model that is too large for one.
-            device_map="auto" if torch.cuda.is_available() else None,
-            quantization_config=quantization,
-            **common,
-        ).eval()
+        if fetched:
+            progress.begin_download(Download.begin(cache_folder(source), hub.weights))
+        with _counting_weights(progress):
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=settings.torch_dtype,
+                # Several GPUs share a model that is too large for one.
+                device_map="auto" if torch.cuda.is_available() else None,
+                quantization_config=quantization,
+                **common,
+            ).eval()
     except Exception as error:  # a model's own code may raise anything
         log.info("loading failed", exc_info=error)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise LoadError(f"cannot load the model {source!r}: {reason}") from error
     if adapters:
-        progress("merging the adapters")
+        progress.begin("merging the adapters")
         merge_adapters(model, adapters)
     _set_pad_token(model, tokenizer)
     loaded = LoadedModel(
@@ -111,9 +121,46 @@ def load_model(
         vocabulary_size=model.get_input_embeddings().num_embeddings,
         chat_template=settings.chat_template or tokenizer.chat_template,
     )
-    progress("generating a first token")
+    progress.begin("generating a first token")
     _generate_one_token(loaded)
     return loaded
+
+
+@contextmanager
+def _counting_weights(progress: Progress) -> Iterator[None]:
+    """Let transformers' bar of loaded weights move ours, while the block runs."""
+
+    def bar(
+        factory: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Any:
+        made = factory(*args, **options)
+        if options.get("desc") != WEIGHTS_BAR:
+            return made
+        progress.load(0)
+        return _Counted(made, len(args[0]), progress)
+
+    previous = transformers.logging.set_tqdm_hook(bar)
+    try:
+        yield
+    finally:
+        transformers.logging.set_tqdm_hook(previous)
+
+
+class _Counted:
+    """A bar of transformers that tells how far it is; else it is as it was."""
+
+    def __init__(self, bar: Any, total: int, progress: Progress) -> None:
+        self._bar = bar
+        self._total = total
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[Any]:
+        for done, item in enumerate(self._bar, 1):
+            yield item
+            self._progress.load(done / self._total)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bar, name)
 
 
 def _quantization(settings: Settings, adapters: Sequence[AdapterFiles]) -> Any:

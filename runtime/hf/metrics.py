@@ -4,8 +4,6 @@ Where a number means what vLLM's does, it has its name, so that dashboards and
 alerts made for vLLM work for this runtime too.
 """
 
-from collections.abc import Callable
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -15,7 +13,8 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from pykaito.runtime.hf.engine import Engine
+from pykaito.runtime.hf.lifecycle import Lifecycle
+from pykaito.runtime.hf.progress import Progress
 
 TIME_TO_FIRST_TOKEN = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
@@ -37,10 +36,10 @@ class Metrics:
 
     Args:
         model_name: The label's value.
-        engine: Where the queue's numbers are read when Prometheus asks.
+        lifecycle: Where numbers of the moment are read when Prometheus asks.
     """
 
-    def __init__(self, model_name: str, engine: Callable[[], Engine | None]) -> None:
+    def __init__(self, model_name: str, lifecycle: Lifecycle) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -48,11 +47,12 @@ class Metrics:
         running = self._gauge(
             "vllm:num_requests_running", "Requests that are being generated."
         )
-        running.set_function(lambda: getattr(engine(), "running", 0))
+        running.set_function(lambda: getattr(lifecycle.engine, "running", 0))
         waiting = self._gauge(
             "vllm:num_requests_waiting", "Requests that wait for their turn."
         )
-        waiting.set_function(lambda: getattr(engine(), "waiting", 0))
+        waiting.set_function(lambda: getattr(lifecycle.engine, "waiting", 0))
+        self._observe_loading(lifecycle.progress)
         self.prompt_tokens = self._counter(
             "vllm:prompt_tokens", "Tokens of prompts that were processed."
         )
@@ -96,6 +96,21 @@ class Metrics:
     def finished(self, reason: str) -> None:
         """Count a request as ended."""
         self._finished.labels(self._model_name, reason).inc()
+
+    def _observe_loading(self, progress: Progress) -> None:
+        self._gauge(
+            "kaito_model_load_ratio", "Weights in memory, from 0 to 1 for all."
+        ).set_function(lambda: progress.loaded)
+        self._gauge(
+            "kaito_model_download_speed_bytes_per_second",
+            "Of the weights' download since it began; 0 while there is none.",
+        ).set_function(lambda: progress.download.speed() if progress.download else 0)
+        self._gauge(
+            "kaito_model_download_remaining_seconds",
+            "Until the weights are downloaded; -1 if that is not known.",
+        ).set_function(
+            lambda: progress.download.remaining() if progress.download else 0
+        )
 
     def _gauge(self, name: str, text: str) -> Gauge:
         gauge = Gauge(name, text, ["model_name"], registry=self.registry)

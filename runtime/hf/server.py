@@ -120,10 +120,6 @@ async def _load(
     loop = asyncio.get_running_loop()
     loaded: asyncio.Future[StartedEngine] = loop.create_future()
 
-    def progress(what: str) -> None:
-        log.info(what)
-        lifecycle.progress = what
-
     def succeed(started: "StartedEngine") -> None:
         if not loaded.cancelled():
             loaded.set_result(started)
@@ -137,10 +133,10 @@ async def _load(
             try:
                 check_source(settings.pretrained_model_name_or_path)
                 files = [read_adapter(adapter) for adapter in adapters]
-                progress("importing torch and transformers")
+                lifecycle.progress.begin("importing torch and transformers")
                 from pykaito.runtime.hf.start_engine import start_engine  # noqa: PLC0415 - takes seconds, with the port open
 
-                started = start_engine(settings, progress, files)
+                started = start_engine(settings, lifecycle.progress, files)
             except Exception as error:  # noqa: BLE001 - told to the one who waits
                 loop.call_soon_threadsafe(fail, error)
             else:

@@ -1,6 +1,6 @@
 """From flags to a running engine. Importing this module imports torch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from pykaito.runtime.hf.flags import Settings
 from pykaito.runtime.hf.generate_engine import GenerateEngine
 from pykaito.runtime.hf.loading import LoadedModel, load_model
 from pykaito.runtime.hf.lora_files import AdapterFiles
+from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.prompts import PromptReader
 
 #: Fields of generation_config.json that requests may leave to the model.
@@ -27,7 +28,7 @@ class StartedEngine:
 
 def start_engine(
     settings: Settings,
-    progress: Callable[[str], None],
+    progress: Progress,
     adapters: Sequence[AdapterFiles] = (),
 ) -> StartedEngine:
     """Load the model and start generating for it; raises `LoadError`."""

@@ -1,5 +1,7 @@
 """What probes, Prometheus and people ask: /, /health, /metrics."""
 
+from typing import Any
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
@@ -23,11 +25,13 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics) -> APIRouter:
         failure = lifecycle.failure
         if failure is not None:
             return JSONResponse({"status": "Unhealthy", "reason": failure}, 500)
-        body = {"status": lifecycle.phase.value}
+        body: dict[str, Any] = {"status": lifecycle.phase.value}
         if lifecycle.phase is Phase.READY:
             return JSONResponse(body)
         if lifecycle.phase is Phase.LOADING:
-            body["progress"] = lifecycle.progress
+            share = lifecycle.progress.share
+            body["stage"] = lifecycle.progress.stage
+            body["progress"] = None if share is None else round(share, 3)
         return JSONResponse(body, 503)
 
     @router.get("/metrics", response_model=None)

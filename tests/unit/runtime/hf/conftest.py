@@ -23,6 +23,7 @@ from pykaito.runtime.hf.app import build_app
 from pykaito.runtime.hf.flags import Settings, parse_flags
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.loading import LoadedModel, load_model
+from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.start_engine import StartedEngine, start_engine
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -62,7 +63,7 @@ def loaded_model(model_folder: Callable[[str], Path]) -> Callable[[str], LoadedM
         if architecture not in models:
             path = str(model_folder(architecture))
             settings = parse_flags([f"--pretrained_model_name_or_path={path}"])
-            models[architecture] = load_model(settings, lambda _: None)
+            models[architecture] = load_model(settings, Progress())
         return models[architecture]
 
     return load
@@ -113,7 +114,7 @@ def start_server(model_folder: Callable[[str], Path]) -> Iterator[StartServer]:
     def start(*flags: str, architecture: str = "phi3") -> RunningServer:
         path = model_folder(architecture)
         settings = parse_flags([f"--pretrained_model_name_or_path={path}", *flags])
-        started = start_engine(settings, lambda _: None)
+        started = start_engine(settings, Progress())
         servers.append(RunningServer(settings, started))
         return servers[-1]
 

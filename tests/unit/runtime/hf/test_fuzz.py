@@ -21,6 +21,7 @@ from pykaito.runtime.hf.app import build_app
 from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.generate_engine import _Generation
 from pykaito.runtime.hf.lifecycle import Lifecycle
+from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.service import Run
 from pykaito.runtime.hf.start_engine import start_engine
 
@@ -172,7 +173,7 @@ class InProcess:
                 f"--max_request_bytes={MAX_BYTES}",
             ]
         )
-        started = start_engine(flags, lambda _: None)
+        started = start_engine(flags, Progress())
         self.lifecycle = Lifecycle()
         self.lifecycle.ready(started.engine, started.reader, started.defaults)
         self.engine: Any = started.engine

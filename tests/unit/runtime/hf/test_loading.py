@@ -9,6 +9,7 @@ from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.loading import LoadedModel, load_model
 from pykaito.runtime.hf.lora_files import read_adapter
 from pykaito.runtime.hf.model_source import LoadError, check_source
+from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.start_engine import start_engine
 
 from .lora import factors, write_adapter
@@ -16,7 +17,7 @@ from .lora import factors, write_adapter
 
 def load(folder: Path, *flags: str) -> LoadedModel:
     path = f"--pretrained_model_name_or_path={folder}"
-    return load_model(parse_flags([path, *flags]), lambda _: None)
+    return load_model(parse_flags([path, *flags]), Progress())
 
 
 @pytest.fixture
@@ -29,13 +30,33 @@ def change(file: Path, **fields: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
 
 
+class Recorded(Progress):
+    """All that was told, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self.ratios: list[float] = []
+
+    def begin(self, stage: str) -> None:
+        super().begin(stage)
+        self.told.append(stage)
+
+    def load(self, loaded: float) -> None:
+        super().load(loaded)
+        self.ratios.append(loaded)
+        assert self.share == loaded
+
+
 def test_loading_tells_its_progress(folder: Path) -> None:
-    told: list[str] = []
-    path = f"--pretrained_model_name_or_path={folder}"
-    load_model(parse_flags([path]), told.append)
-    assert told == [
-        *("loading the tokenizer", "loading the weights", "generating a first token"),
-    ]
+    progress = Recorded()
+    load_model(parse_flags([f"--pretrained_model_name_or_path={folder}"]), progress)
+    assert progress.told == ["loading the tokenizer", "generating a first token"]
+    assert progress.ratios[0] == 0
+    assert progress.ratios[-1] == 1
+    assert len(progress.ratios) > 10
+    assert progress.ratios == sorted(progress.ratios)
+    assert progress.share is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -76,7 +97,7 @@ def test_requests_leave_to_the_model_what_its_makers_have_set(folder: Path) -> N
         folder / "generation_config.json", temperature=0.6, top_p=0.9, do_sample=True
     )
     path = f"--pretrained_model_name_or_path={folder}"
-    started = start_engine(parse_flags([path]), lambda _: None)
+    started = start_engine(parse_flags([path]), Progress())
     started.engine.close()
     assert started.defaults == {"temperature": 0.6, "top_p": 0.9}
 
@@ -91,7 +112,7 @@ def test_quantised_weights_and_adapters_are_refused_before_loading(
     with pytest.raises(
         LoadError, match=r"^--load_in_8bit: found together with adapters"
     ):
-        load_model(settings, lambda _: None, [read_adapter(adapter)])
+        load_model(settings, Progress(), [read_adapter(adapter)])
 
 
 def test_quantisation_without_a_gpu_is_refused(folder: Path) -> None:

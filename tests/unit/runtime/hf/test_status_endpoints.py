@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pykaito.runtime.hf.engine import Generation, GenerationRequest
 from pykaito.runtime.hf.flags import parse_flags
+from pykaito.runtime.hf.progress import Download
 from pykaito.runtime.hf.start_engine import StartedEngine
 
 from .conftest import RunningServer
@@ -46,12 +48,42 @@ def samples(server: Any) -> dict[tuple[str, str], float]:
 
 
 def test_a_server_that_loads_says_what_it_is_doing(loading: RunningServer) -> None:
-    loading.lifecycle.progress = "loading the weights"
+    progress = loading.lifecycle.progress
+    progress.begin("loading the tokenizer")
     reply = loading.http.get("/health")
     assert reply.status_code == 503
-    assert reply.json() == {"status": "Loading", "progress": "loading the weights"}
+    assert reply.json() == {
+        "status": "Loading",
+        "stage": "loading the tokenizer",
+        "progress": None,
+    }
+    progress.load(0.25)
+    assert loading.http.get("/health").json() == {
+        "status": "Loading",
+        "stage": "loading the weights",
+        "progress": 0.25,
+    }
     assert loading.http.get("/").json() == {"message": "Server is running"}
-    assert loading.http.get("/metrics").status_code == 200
+    assert samples(loading)["kaito_model_load_ratio", ""] == 0.25
+
+
+def test_a_download_is_seen_growing(loading: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer").write_bytes(b"\1" * 4096)
+    download = Download.begin(tmp_path, total=40960)
+    loading.lifecycle.progress.begin_download(download)
+    (tmp_path / "weights.incomplete").write_bytes(b"\1" * 16384)
+    health = loading.http.get("/health").json()
+    assert (health["stage"], health["progress"]) == ("downloading the weights", 0.5)
+    found = samples(loading)
+    assert found["kaito_model_download_speed_bytes_per_second", ""] > 0
+    assert found["kaito_model_download_remaining_seconds", ""] > 0
+    loading.lifecycle.progress.load(0)
+    assert samples(loading)["kaito_model_download_remaining_seconds", ""] == 0
+
+
+def test_a_download_of_unknown_size_says_so(tmp_path: Path) -> None:
+    download = Download.begin(tmp_path, total=None)
+    assert (download.share(), download.remaining()) == (None, -1)
 
 
 @pytest.mark.parametrize("path", ["/chat", "/v1/completions", "/v1/chat/completions"])
