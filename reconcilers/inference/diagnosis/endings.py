@@ -76,8 +76,7 @@ def _ended(container: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _rounds(container: Mapping[str, Any]) -> str:
-    count = container.get("restartCount", 0)
-    return f"({count} restart{'' if count == 1 else 's'})"
+    return f"(restarts: {container.get('restartCount', 0)})"
 
 
 def _memory_limit(container: ContainerSpec | None) -> str:

@@ -8,7 +8,7 @@ import pytest
 from pykaito.api.conditions import InferenceReason
 from pykaito.provisioners.protocol import MachineReason
 from pykaito.reconcilers.apply import APPLY_REFUSED, NAME_TAKEN
-from pykaito.reconcilers.conditions import Condition, changed, merge, with_help
+from pykaito.reconcilers.conditions import DOCS, Condition, changed, merge, with_help
 from pykaito.reconcilers.inference.diagnosis import PRIORITY
 from pykaito.reconcilers.inference.status import PODS_REFUSED
 from pykaito.reconcilers.workspace.status import NO_MATCHING_NODE
@@ -39,6 +39,40 @@ def test_a_new_message_alone_is_no_turn_of_the_story() -> None:
         first, [Condition("Ready", "False", "A", "2 of 2")], generation=1, now=NOW
     )
     assert changed(first, second) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "pod x-79d4c8bb4-x2x7q ended (restarts: 1)",
+            "pod x-6b8f9c-abcde ended (restarts: 20)",
+        ),
+        ("0/2 nodes are available", "0/3 nodes are available"),
+    ],
+)
+def test_another_try_is_no_turn_of_the_story(before: str, after: str) -> None:
+    first = merge([], [Condition("R", "False", "A", before)], generation=1, now=NOW)
+    second = merge([], [Condition("R", "False", "A", after)], generation=1, now=NOW)
+    assert changed(first, second) == []
+
+
+def test_another_cause_of_the_same_failure_is_a_turn_of_the_story() -> None:
+    first = merge([], [Condition("R", "False", "A", "no a")], generation=1, now=NOW)
+    second = merge([], [Condition("R", "False", "A", "no b")], generation=1, now=NOW)
+    assert changed(first, second) == second
+
+
+def test_more_to_say_of_what_goes_well_is_no_turn_of_the_story() -> None:
+    first = merge([], [Condition("R", "True", "A", "fine")], generation=1, now=NOW)
+    second = merge([], [Condition("R", "True", "A", "fine; x")], generation=1, now=NOW)
+    assert changed(first, second) == []
+
+
+def test_a_long_message_keeps_the_address_of_its_page() -> None:
+    told = with_help("x" * 5000, "NameTaken")
+    assert len(told) == 1024
+    assert told.endswith("x... (" + DOCS + "/NameTaken.md)")
 
 
 def test_a_message_is_cut_to_what_a_terminal_shows() -> None:

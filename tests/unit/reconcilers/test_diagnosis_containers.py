@@ -162,19 +162,21 @@ def test_a_crash_loop_is_told_with_the_last_words() -> None:
     diagnosis = found(pod(crashed(ended(1, "loading\nno config.json\n"))))
     assert diagnosis.reason is InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF
     assert diagnosis.message == (
-        f"container {NAME} of pod {POD} ended with exit code 1 (2 restarts): no "
+        f"container {NAME} of pod {POD} ended with exit code 1 (restarts: 2): no "
         f"config.json. Its log says more: kubectl -n default logs {POD} -c {NAME} -p"
     )
 
 
 def test_the_error_is_told_and_not_the_launchers_about_it() -> None:
     message = found(pod(crashed(ended(1, LAUNCHED)))).message
-    assert "(2 restarts): ValueError: no config.json in /workspace/weights. " in message
+    assert (
+        "(restarts: 2): ValueError: no config.json in /workspace/weights. " in message
+    )
 
 
 def test_a_crash_without_last_words_leads_to_the_log() -> None:
     message = found(pod(crashed(ended(1)))).message
-    assert "ended with exit code 1 (2 restarts). Its log says more: " in message
+    assert "ended with exit code 1 (restarts: 2). Its log says more: " in message
 
 
 def test_an_adapter_without_files_is_named_with_its_field() -> None:

@@ -163,10 +163,11 @@ class World:
         await self.until("Ready", "True")
         await self.at_rest()
 
-    async def add_pod(self, name: str, status: Any) -> None:
+    async def add_pod(self, name: str, status: Any, spec: Any = None) -> None:
         labels = {"kaito.sh/workspace": NAME}
         metadata = {"name": name, "namespace": "default", "labels": labels}
-        await self.api.create(PODS, {"metadata": metadata, "status": status})
+        pod = {"metadata": metadata, "spec": spec or {}, "status": status}
+        await self.api.create(PODS, pod)
 
     def workspace(self, name: str = NAME) -> Any:
         return self.api.find(WORKSPACES, name)

@@ -1,0 +1,151 @@
+"""A Deployment serves or does not, and InferenceReady says how far it is."""
+
+from typing import Any
+
+import pytest
+
+from pykaito.api.conditions import InferenceReason
+from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.status import conditions, judge
+from tests.unit.reconcilers.kubelet import IMAGE, NOW, ago, pod, running, waiting
+from tests.unit.reconcilers.workspaces import raw_workspace
+
+QUOTA = "exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3"
+DENIED = pod(waiting("ErrImagePull", "401 Unauthorized"))
+LOADING = pod(running())
+
+
+def deployed(
+    replicas: int = 1,
+    *,
+    available: int = 0,
+    updated: int | None = None,
+    observed: int = 1,
+    told: tuple[dict[str, Any], ...] = (),
+) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "d", "namespace": "team", "generation": 1},
+        "spec": {"replicas": replicas},
+        "status": {
+            "observedGeneration": observed,
+            "replicas": replicas,
+            "updatedReplicas": replicas if updated is None else updated,
+            "availableReplicas": available,
+            "conditions": list(told),
+        },
+    }
+
+
+def judged(deployment: dict[str, Any], *pods: dict[str, Any]) -> Diagnosis:
+    return judge(deployment, pods, raw_workspace(), NOW)
+
+
+def told(kind: str, status: str, reason: str = "", **more: Any) -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, **more}
+
+
+def test_all_replicas_of_the_current_template_serve() -> None:
+    found = judged(deployed(2, available=2))
+    assert (found.reason, found.message) == (
+        InferenceReason.SUCCESS,
+        "2 of 2 replicas serve",
+    )
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        deployed(2, available=1),
+        deployed(2, available=2, updated=1),
+        deployed(2, available=2, observed=0),
+        deployed(1, available=1) | {"status": {}},
+    ],
+)
+def test_fewer_or_older_replicas_do_not_count(deployment: dict[str, Any]) -> None:
+    assert judged(deployment, LOADING).progressing
+
+
+def test_how_many_serve_is_told_where_there_are_several() -> None:
+    assert judged(deployed(3, available=1), LOADING).message.startswith(
+        "1 of 3 replicas serve: pod "
+    )
+
+
+def test_a_rollout_says_how_far_it_is() -> None:
+    found = judged(deployed(3, available=2, updated=1), LOADING)
+    assert found.message.startswith(
+        "rolling out, 1 of 3 replicas updated, 2 serve: pod "
+    )
+
+
+def test_what_a_pod_shows_is_told_of_a_deployment_with_one() -> None:
+    message = judged(deployed(), DENIED).message
+    assert message.startswith("pod ")
+    assert IMAGE in message
+
+
+def test_a_deployment_without_replicas_waits() -> None:
+    assert "0 replicas" in judged(deployed(0)).message
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "said"),
+    [
+        (QUOTA, "QuotaExceeded", "ResourceQuota small of namespace team is exceeded"),
+        ("violates PodSecurity", "PodsRefused", "violates PodSecurity"),
+    ],
+)
+def test_pods_that_nobody_may_create_are_told(
+    words: str, reason: str, said: str
+) -> None:
+    failure = told("ReplicaFailure", "True", message=words)
+    found = judged(deployed(told=(failure,)))
+    assert found.reason == reason
+    assert said in found.message
+
+
+def test_a_refusal_does_not_hide_what_pods_that_are_there_show() -> None:
+    failure = told("ReplicaFailure", "True", message=QUOTA)
+    reasons = {
+        judged(deployed(2, told=(failure,)), each).reason for each in (LOADING, DENIED)
+    }
+    assert reasons == {"QuotaExceeded", "ImagePullError"}
+
+
+def test_a_refusal_stalls_after_five_minutes() -> None:
+    since = [ago(299), ago(300)]
+    stalled = [
+        judged(
+            deployed(told=(told("ReplicaFailure", "True", lastTransitionTime=at),))
+        ).stalled
+        for at in since
+    ]
+    assert stalled == [False, True]
+
+
+def test_a_rollout_that_takes_too_long_stalls_whatever_it_is_at() -> None:
+    overdue = told("Progressing", "False", "ProgressDeadlineExceeded")
+    loading = judged(deployed(told=(overdue,)), LOADING)
+    assert (loading.reason, loading.stalled) == ("ProgressDeadlineExceeded", True)
+    assert "is loading the model" in loading.message
+    denied = judged(deployed(told=(overdue,)), DENIED)
+    assert (denied.reason, denied.stalled) == ("ImagePullError", True)
+
+
+def test_a_remark_is_added_to_what_is_told() -> None:
+    (ready,) = conditions(Diagnosis(InferenceReason.SUCCESS, "1 of 1"), "yours: x")
+    assert (ready.status, ready.message) == ("True", "1 of 1; yours: x")
+
+
+def test_progress_has_no_page_and_a_failure_has_its_own() -> None:
+    (progress,) = conditions(pending("loading"))
+    assert progress.message == "loading"
+    (failure,) = conditions(Diagnosis("ImagePullError", "why"))
+    assert failure.message.endswith("/ImagePullError.md)")
+
+
+def test_what_is_stalled_says_so_in_a_condition_of_its_own() -> None:
+    ready, stalled = conditions(Diagnosis("ImagePullError", "why", stalled=True))
+    assert (ready.type, ready.status) == ("InferenceReady", "False")
+    assert (stalled.type, stalled.status) == ("InferenceStalled", "True")
+    assert ready.message == stalled.message
