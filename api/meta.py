@@ -18,14 +18,16 @@ class ApiModel(BaseModel):
     Fields are snake_case in Python and camelCase on the wire. Instances cannot
     be changed. Unknown fields are ignored, as the API server prunes them, so
     that an operator reads objects of a newer CRD. A field's docstring is its
-    description in the CRD, which is what `kubectl explain` prints.
+    description in the CRD, which is what `kubectl explain` prints; the generator of
+    the CRDs reads it from the source, which is too slow to do at each start.
     """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
+        # A part is mostly read as a part of a whole, whose validator has it in it.
+        defer_build=True,
         extra="ignore",
         frozen=True,
-        use_attribute_docstrings=True,
         validate_by_alias=True,
         validate_by_name=True,
     )

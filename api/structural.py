@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from pykaito.api.schema import PRESERVE, VALIDATIONS
 
@@ -34,13 +35,16 @@ class UnsupportedSchemaError(Exception):
     """A model uses a JSON Schema keyword that a CRD cannot hold."""
 
 
-def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
+def structural_schema(
+    model: type[BaseModel],
+    generator: type[GenerateJsonSchema] = GenerateJsonSchema,
+) -> dict[str, Any]:
     """Return the schema of a kind, `model`, with its rules as `Rule`.
 
     Its apiVersion and kind are left out, as every kind has them. Of metadata a
     CRD can restrict the name alone, so that is what is kept.
     """
-    schema = model.model_json_schema(by_alias=True, mode="validation")
+    schema = model.model_json_schema(schema_generator=generator, mode="validation")
     definitions = schema.pop("$defs", {})
     translated = _translate(schema, definitions, path=model.__name__)
     fields = translated["properties"]

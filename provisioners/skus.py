@@ -71,7 +71,7 @@ class Sku(_Row):
 def skus() -> dict[str, Sku]:
     """Return every known instance type by its lower-case name."""
     text = files(__package__).joinpath("skus.yaml").read_text()
-    tables = _Tables.model_validate(yaml.safe_load(text))
+    tables = _Tables.model_validate(yaml.load(text, yaml.CSafeLoader))
     return {
         name.lower(): Sku(
             name=name,

@@ -4,10 +4,10 @@ from typing import Any
 
 import yaml
 
+from hack.generate.described import described_schema
 from pykaito.api.definitions import Column, Definition, Version
 from pykaito.api.meta import GROUP
 from pykaito.api.schema import Rule
-from pykaito.api.structural import structural_schema
 
 HEADER = "# Made from api/ by `make generate`; changes here are overwritten.\n"
 
@@ -60,7 +60,7 @@ def _version(version: Version) -> dict[str, Any]:
         "storage": version.storage,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [_column(column) for column in version.columns],
-        "schema": {"openAPIV3Schema": _written(structural_schema(version.model))},
+        "schema": {"openAPIV3Schema": _written(described_schema(version.model))},
     }
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from hack.generate import presets
+from hack.generate.described import described_schema
 from hack.generate.markdown import table
 from pykaito.api.definitions import DEFINITIONS, Definition
 from pykaito.api.schema import VALIDATIONS
-from pykaito.api.structural import structural_schema
 
 _SECTION = re.compile(
     r"(<!-- generated: (?P<title>.+?) -->\n).*?(<!-- end -->)", re.DOTALL
@@ -61,7 +61,7 @@ def _tables() -> dict[str, str]:
     tables = presets.tables()
     for definition in DEFINITIONS:
         storage = next(version for version in definition.versions if version.storage)
-        walked = list(fields(structural_schema(storage.model)))
+        walked = list(fields(described_schema(storage.model)))
         tables[f"{definition.kind} fields"] = _fields_table(walked)
         tables[f"{definition.kind} rules"] = _rules_table(walked)
         tables[f"{definition.kind} columns"] = _columns_table(definition)

@@ -93,7 +93,8 @@ class Preset(_Row):
 def catalogue() -> dict[str, Preset]:
     """Return every preset by its lower-case name."""
     text = files(__package__).joinpath("catalogue.yaml").read_text()
-    presets = (Preset.model_validate(row) for row in yaml.safe_load(text)["presets"])
+    rows = yaml.load(text, yaml.CSafeLoader)["presets"]
+    presets = (Preset.model_validate(row) for row in rows)
     return {preset.name: preset for preset in presets}
 
 

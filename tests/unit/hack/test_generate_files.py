@@ -8,8 +8,8 @@ import pytest
 from hack.generate import docs
 from hack.generate.__main__ import ROOT, main
 from hack.generate.crds import custom_resource_definition
+from hack.generate.described import described_schema
 from pykaito.api.definitions import DEFINITIONS, Definition
-from pykaito.api.structural import structural_schema
 
 CRD = Path("manifests/crds/kaito.sh_workspaces.yaml")
 
@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def walked(definition: Definition) -> list[docs.Field]:
-    return list(docs.fields(structural_schema(definition.versions[-1].model)))
+    return list(docs.fields(described_schema(definition.versions[-1].model)))
 
 
 def test_the_committed_files_are_up_to_date() -> None:
