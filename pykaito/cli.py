@@ -36,6 +36,14 @@ Kubeconfig = Annotated[
     Path | None,
     typer.Option(help="Credentials; those of the pod or KUBECONFIG by default."),
 ]
+ModelConfigs = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        help="Folder with ORG/NAME/config.json of models that the catalogue lacks.",
+    ),
+]
 Form = Annotated[
     Structured | None, typer.Option("--output", "-o", help="For programs.")
 ]
@@ -73,6 +81,7 @@ def plan(
     transformers_image: Annotated[
         str, typer.Option(help="Image of the transformers runtime.")
     ] = f"ghcr.io/pykaito/transformers:{pykaito.__version__}",
+    model_configs: ModelConfigs = None,
     output: Form = None,
 ) -> None:
     """Print what Workspaces would become. Asks no cluster.
@@ -87,6 +96,7 @@ def plan(
             namespace=namespace,
             nodes=tuple(node for node in nodes.split(",") if node),
             transformers_image=transformers_image,
+            model_configs=model_configs,
         ),
         output,
     )
@@ -99,6 +109,7 @@ def validate(
         list[str] | None,
         typer.Option("--filename", "-f", help="A manifest, or - for standard input."),
     ] = None,
+    model_configs: ModelConfigs = None,
 ) -> None:
     """Check every document; exit with 1 if one is refused. Asks no cluster."""
     from pykaito.commands import validate as command
@@ -106,7 +117,7 @@ def validate(
     paths = [*(filename or ()), *(files or ())]
     if not paths:
         raise typer.BadParameter("found no file; name one with -f, or - for stdin")
-    command.show(paths)
+    command.show(paths, model_configs)
 
 
 @main.command()
@@ -178,16 +189,16 @@ def operator(
     ] = "pykaito-webhook",
     hub_endpoint: Annotated[
         str,
-        typer.Option(help="Hub of the models that the catalogue lacks; none if empty."),
+        typer.Option(
+            envvar="HF_ENDPOINT",
+            help="Hub of the models that the catalogue lacks; none if empty.",
+        ),
     ] = "https://huggingface.co",
     insecure_registry: Annotated[
         list[str] | None,
         typer.Option(help="A registry that speaks plain HTTP, as host:port."),
     ] = None,
-    model_configs: Annotated[
-        Path | None,
-        typer.Option(help="Folder with ORG/NAME/config.json of further models."),
-    ] = None,
+    model_configs: ModelConfigs = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning, error.")] = (
         "info"
     ),
@@ -203,6 +214,10 @@ def operator(
     from pykaito.reconcilers.controllers import Settings
     from pykaito.reconcilers.hub.hub import Sources
 
+    if not hub_endpoint.startswith(("https://", "http://")) and hub_endpoint:
+        raise typer.BadParameter(
+            f"--hub-endpoint: found {hub_endpoint!r}, must begin with https:// or http://"
+        )
     if log_format not in {"json", "console"}:
         raise typer.BadParameter(f"--log-format: {log_format!r} is not json or console")
     kind: Literal["json", "console"] = "json" if log_format == "json" else "console"

@@ -1,13 +1,21 @@
 """What is wrong with a Workspace before anything is applied: pure."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pykaito.api.parse import InvalidObjectError, parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.gpu_facts import offers
+from pykaito.reconcilers.hub.folder import find_offline
 from pykaito.reconcilers.node_facts import node_facts
-from pykaito.runtime.presets.plan import Plan, PlanError, plan
+from pykaito.runtime.presets.plan import (
+    NOTHING_KNOWN,
+    Known,
+    Plan,
+    PlanError,
+    plan,
+)
 
 #: Parts of an object that a spec's author does not write, or that hold fields
 #: which the model leaves out on purpose.
@@ -18,8 +26,15 @@ class RefusedError(Exception):
     """A Workspace that would be refused, or that nothing would serve."""
 
 
-def check(obj: Mapping[str, Any]) -> tuple[Workspace, Plan]:
+def check(
+    obj: Mapping[str, Any], model_configs: Path | None = None
+) -> tuple[Workspace, Plan]:
     """Return the Workspace and the plan of what serves it.
+
+    Args:
+        obj: the Workspace.
+        model_configs: a folder with ORG/NAME/config.json of models that the
+            catalogue does not have.
 
     Raises:
         RefusedError: the message names the Workspace, the field, what was found
@@ -41,9 +56,17 @@ def check(obj: Mapping[str, Any]) -> tuple[Workspace, Plan]:
         # No node is known here: the instance type says what GPUs there will be.
         facts = node_facts(workspace, nodes=())
         shown = offers(workspace.resource.instance_type)
-        return workspace, plan(workspace, facts, shown)
+        known = _known(workspace, model_configs)
+        return workspace, plan(workspace, facts, shown, known)
     except PlanError as error:
         raise RefusedError(f"{name}: {error} ({error.reason})") from None
+
+
+def _known(workspace: Workspace, model_configs: Path | None) -> Known:
+    """Return what can be known of the model without a network."""
+    if workspace.inference is None or workspace.inference.preset is None:
+        return NOTHING_KNOWN
+    return Known(preset=find_offline(workspace.inference.preset, model_configs))
 
 
 def unknown_fields(obj: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:

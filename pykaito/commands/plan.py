@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pykaito.api.v1beta1.workspace import Workspace
@@ -24,6 +25,8 @@ class Request:
     #: Nodes to bind to; made-up names when empty.
     nodes: tuple[str, ...]
     transformers_image: str
+    #: A folder with ORG/NAME/config.json of models that the catalogue does not have.
+    model_configs: Path | None = None
 
 
 def show(paths: Sequence[str], request: Request, form: Structured | None) -> None:
@@ -38,7 +41,8 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
     described, objects, refused = [], [], []
     for document in workspaces:
         try:
-            workspace, planned = check(_in_namespace(document.obj, request.namespace))
+            obj = _in_namespace(document.obj, request.namespace)
+            workspace, planned = check(obj, request.model_configs)
             objects += objects_of(workspace, planned, document.obj, request)
             described.append(describe(workspace, planned, request.transformers_image))
         except RefusedError as error:

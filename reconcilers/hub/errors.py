@@ -25,16 +25,10 @@ class UnreachableError(PlanError):
 
 def not_found(name: str, where: str) -> PlanError:
     """Return that no model has the name; it names the nearest of the catalogue."""
-    try:
-        find_preset(name)
-    except UnknownPresetError as error:
-        near = f"; did you mean {' or '.join(error.nearest)}?" if error.nearest else ""
-    else:
-        near = ""
     return PlanError(
         PlanReason.PRESET_NOT_FOUND,
         f"{_FIELD}: {name} is neither in the catalogue nor a public model of "
-        f"{where}{near}",
+        f"{where}{_nearest(name)}",
     )
 
 
@@ -85,7 +79,7 @@ def offline(name: str) -> PlanError:
         PlanReason.MODEL_CONFIG_MISSING,
         f"{_FIELD}: {name} is not in the catalogue, and no hub is asked; give its "
         f"config.json with --model-configs DIR, as DIR/{name}/config.json, or name a "
-        "model of the catalogue",
+        f"model of the catalogue{_nearest(name)}",
     )
 
 
@@ -95,3 +89,12 @@ def invalid(name: str, where: str, problem: str) -> PlanError:
         PlanReason.MODEL_CONFIG_INVALID,
         f"{_FIELD}: the config.json of {name} {where}: {problem}",
     )
+
+
+def _nearest(name: str) -> str:
+    try:
+        find_preset(name)
+    except UnknownPresetError as error:
+        if error.nearest:
+            return f"; did you mean {' or '.join(error.nearest)}?"
+    return ""
