@@ -166,23 +166,26 @@ def parse_review(body: bytes) -> AdmissionRequest:
     )
 
 
-def render_review(uid: str, response: AdmissionResponse) -> bytes:
-    """Return the body that answers the request of that uid."""
-    answer: dict[str, Any] = {"uid": uid, "allowed": response.allowed}
+def render_review(request: AdmissionRequest, response: AdmissionResponse) -> bytes:
+    """Return the body that answers the request."""
+    answer: dict[str, Any] = {"uid": request.uid, "allowed": response.allowed}
     if not response.allowed:
         answer["status"] = {
             "status": "Failure",
             "message": response.message,
             "reason": response.reason,
             "code": response.code,
-        }
-        if response.causes:
-            answer["status"]["details"] = {
+            # kubectl prints kind and name, and then the causes.
+            "details": {
+                "group": request.group,
+                "kind": request.kind,
+                "name": request.name,
                 "causes": [
                     {"reason": c.reason, "message": c.message, "field": c.field}
                     for c in response.causes
-                ]
-            }
+                ],
+            },
+        }
     if warnings := printable(response.warnings):
         answer["warnings"] = warnings
     return orjson.dumps(

@@ -36,7 +36,7 @@ VALIDATING_WEBHOOK_CONFIGURATIONS = Resource(
 
 FIELD_MANAGER = "pykaito-webhook"
 
-PERIOD = 60.0
+PERIOD = 30.0
 """Seconds between two looks at the Secret."""
 
 _PAUSE = 1.0

@@ -165,7 +165,7 @@ class WebhookServer:
         ):
             response = await self._decide(path, handler, request, deadline)
         return web.Response(
-            body=render_review(request.uid, response), content_type="application/json"
+            body=render_review(request, response), content_type="application/json"
         )
 
     async def _decide(

@@ -56,8 +56,7 @@ def test_a_misspelt_model_is_refused_at_apply_with_path_and_remedy(
 ) -> None:
     wait_refusing(kubectl, namespace)
     said = refused(kubectl, namespace, workspace("falcon-7") | {"apiVersion": version})
-    assert 'The Workspace "admitted" is invalid' in said or "is invalid" in said
-    assert "inference.preset.name" in said
+    assert said.startswith('The Workspace "admitted" is invalid: inference.preset.name')
     assert "falcon-7b" in said
     assert "docs/troubleshooting/PresetNotFound.md" in said
     assert not kubectl("-n", namespace, "get", "workspaces", "-o", "name").stdout

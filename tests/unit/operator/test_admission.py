@@ -44,7 +44,8 @@ def review(**changes: Any) -> dict[str, Any]:
 
 
 def rendered(response: AdmissionResponse) -> dict[str, Any]:
-    body = json.loads(render_review("u", response))
+    request = parse_review(orjson.dumps(review(uid="u")))
+    body = json.loads(render_review(request, response))
     assert body["kind"] == "AdmissionReview"
     assert body["apiVersion"] == "admission.k8s.io/v1"
     answer: dict[str, Any] = body["response"]
@@ -139,6 +140,8 @@ def test_a_refusal_reads_as_the_api_servers_own() -> None:
     )
     assert (answer["status"]["code"], answer["status"]["reason"]) == (422, "Invalid")
     both = rendered(refuse(request, [one, other]))["status"]
+    named = {"group": "kaito.sh", "kind": "Workspace", "name": "falcon"}
+    assert named.items() <= both["details"].items()
     assert both["message"].endswith(
         "is invalid: [inference.preset.name: no such model, resource.count: must be 1]"
     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pykaito.api import labels
 from pykaito.api.v1beta1 import inference as api
 from pykaito.operator.admission import (
+    AdmissionRequest,
     AdmissionResponse,
     parse_review,
     render_review,
@@ -85,24 +86,25 @@ class Webhook:
     async def ask(
         self, obj: Any, old: Any = None, *, seconds: float = 4.0
     ) -> AdmissionResponse:
-        review = {
-            "apiVersion": "admission.k8s.io/v1",
-            "kind": "AdmissionReview",
-            "request": {
-                "uid": "u",
-                "kind": {
-                    "group": "kaito.sh",
-                    "version": "v1beta1",
-                    "kind": "Workspace",
-                },
-                "operation": "CREATE" if old is None else "UPDATE",
-                "name": "workspace-falcon-7b",
-                "namespace": "default",
-                "object": obj,
-                "oldObject": old,
-            },
-        }
-        return await self.handler(parse_review(orjson.dumps(review)), seconds=seconds)
+        return await self.handler(request_of(obj, old), seconds=seconds)
+
+
+def request_of(obj: Any, old: Any) -> AdmissionRequest:
+    kind = {"group": "kaito.sh", "version": "v1beta1", "kind": "Workspace"}
+    review = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "u",
+            "kind": kind,
+            "operation": "CREATE" if old is None else "UPDATE",
+            "name": "workspace-falcon-7b",
+            "namespace": "default",
+            "object": obj,
+            "oldObject": old,
+        },
+    }
+    return parse_review(orjson.dumps(review))
 
 
 @pytest.fixture
@@ -354,13 +356,13 @@ PARTS = st.dictionaries(
 @given(new=PARTS, old=st.none() | PARTS)
 def test_whatever_is_asked_is_answered(new: Any, old: Any) -> None:
     """Metadata is of its shape always: the API server sees to that."""
+    old = None if old is None else raw_workspace() | old
+    request = request_of(raw_workspace() | new, old)
 
     async def ask() -> AdmissionResponse:
         async with Webhook().running() as webhook:
-            return await webhook.ask(
-                raw_workspace() | new, None if old is None else raw_workspace() | old
-            )
+            return await webhook.handler(request, seconds=4)
 
-    body = orjson.loads(render_review("u", run_virtual(ask())))
+    body = orjson.loads(render_review(request, run_virtual(ask())))
     assert body["response"]["uid"] == "u"
     assert body["response"]["allowed"] in {True, False}
