@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def copy_adapters(adapters: Sequence[Adapter], *, main: str) -> list[dict[str, A
         copy_from(
             adapter.source.image,
             unit_name(adapter, taken=main),
-            _script(folder(adapter)),
+            _script(adapter, adapter.source.image),
             _mount(adapter),
         )
         for adapter in adapters
@@ -102,9 +103,9 @@ def _mount(adapter: Adapter) -> dict[str, Any]:
     }
 
 
-def _script(target: str) -> str:
+def _script(adapter: Adapter, image: str) -> str:
+    words = f"no adapter_config.json in {DATA} of the image {image}"
     return (
         f"if [ -e {DATA}/adapter_config.json ]; then exec {TOOLS}/busybox cp -r "
-        f"{DATA}/. {target}/; fi; "
-        f"echo 'no adapter_config.json in {DATA} of this image' >&2; exit 1"
+        f"{DATA}/. {folder(adapter)}/; fi; echo {shlex.quote(words)} >&2; exit 1"
     )

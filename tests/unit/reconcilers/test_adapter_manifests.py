@@ -70,7 +70,10 @@ def test_an_adapter_in_an_image_is_copied_into_a_folder_of_its_own() -> None:
 
 def test_an_image_without_an_adapter_says_what_was_looked_for() -> None:
     (copied,) = adapters.copy_adapters([adapter("a")], main="w")
-    assert "no adapter_config.json in /data of this image" in copied["command"][-1]
+    assert (
+        "no adapter_config.json in /data of the image registry/a:1"
+        in copied["command"][-1]
+    )
     assert copied["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
