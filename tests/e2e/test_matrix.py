@@ -239,7 +239,11 @@ PRESET_CHANGES = (
 
 
 class Watched:
-    """A Workspace whose children are looked at."""
+    """A Workspace whose children are looked at.
+
+    Where its pods serve, new ones have to take the place of the old; Kubernetes
+    leaves those that never served where nothing better comes.
+    """
 
     def __init__(
         self, applied: Applied, *, account: str, words: dict[str, str], serves: bool
@@ -273,11 +277,10 @@ class Watched:
         assert after["metadata"]["generation"] == generation
         if self._log:
             assert self.writes_since(position) == writes
-        if writes:
-            assert self.wait_replaced(pods, after["spec"]["replicas"])
-        else:
+        if not writes:
             assert self.uids("pods") == pods
-        if self._serves:
+        elif self._serves:
+            assert self.wait_replaced(pods, after["spec"]["replicas"])
             self.applied.wait("condition=Ready=True")
 
     def patch(self, kind: str, patch: Json, name: str = "") -> None:
@@ -333,12 +336,9 @@ class Watched:
         retry=retry_if_result(_no),
     )
     def wait_replaced(self, before: set[str], replicas: int) -> bool:
-        """Wait until there are so many new pods, and the old ones gone.
-
-        Those that never serve may stay: nothing better has come in their place.
-        """
+        """Wait until there are so many pods, and none of those from before."""
         now = self.uids("pods")
-        return len(now - before) == replicas and not (self._serves and now & before)
+        return len(now) == replicas and not now & before
 
     def writes_since(self, position: int) -> int:
         """Count the operator's writes of Deployments, from a place in the audit log."""
