@@ -1,6 +1,7 @@
 """Keeps answers of slow questions: each is asked once at a time, few at once."""
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -15,11 +16,10 @@ from pykaito.runtime.presets.plan import PlanError
 KEPT: Final = 256
 #: Questions that are under way at once.
 AT_ONCE: Final = 4
-#: Seconds that an answer holds.
-FRESH: Final = 3600.0
-#: … that no answer does, so that a passing failure passes.
+#: Seconds that a failure holds, so that it passes. A model holds for good: another
+#: commit of it must not roll out a server that nobody changed.
 FRESH_FAILURE: Final = 30.0
-#: … at most, where a server asks to be left alone.
+#: … and at most, where a server asks to be left alone.
 LONGEST_WAIT: Final = 300.0
 
 Outcome = Preset | PlanError
@@ -65,19 +65,14 @@ class Answers:
         self, key: Hashable, ask: Callable[[], Awaitable[Preset]]
     ) -> Outcome:
         outcome: Outcome
-        holds = FRESH
+        holds = math.inf
         async with self._slots:
             try:
                 outcome = await ask()
             except PlanError as error:
                 outcome, holds = error, FRESH_FAILURE
                 if isinstance(error, UnreachableError):
-                    asked = min(error.retry_after, LONGEST_WAIT)
-                    holds = max(holds, asked)
-                    # What was known of a model stays true while nobody tells more.
-                    old = self._kept.get(key)
-                    if old is not None and isinstance(old.outcome, Preset):
-                        outcome = old.outcome
+                    holds = max(holds, min(error.retry_after, LONGEST_WAIT))
         self._kept[key] = _Kept(outcome, self._clock.monotonic() + holds)
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
