@@ -12,6 +12,7 @@ from typing import Any
 from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.objects import NODES, Key, Object, key
+from pykaito.provisioners.names import PREFERRED_NODES
 from pykaito.provisioners.protocol import (
     Check,
     Context,
@@ -20,7 +21,7 @@ from pykaito.provisioners.protocol import (
     Watch,
 )
 
-NAME = "preferred_nodes"
+NAME = PREFERRED_NODES
 NODE_INDEX = "nodeName"
 
 

@@ -1,6 +1,5 @@
 """Which prepared nodes a Workspace takes."""
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -130,13 +129,3 @@ def describe(
     if preferred:
         parts.append(f"or a name in resource.preferredNodes ({', '.join(preferred)})")
     return ", ".join(parts)
-
-
-def machine_name(workspace: str, node: str) -> str:
-    """Return the name of the Machine that holds a node for a Workspace.
-
-    It depends on nothing but the two names, so that a repeated reconcile applies
-    the same Machine and never a second one.
-    """
-    digest = hashlib.sha256(node.encode()).hexdigest()
-    return f"{workspace}-{digest[:8]}"

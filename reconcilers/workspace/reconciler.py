@@ -24,7 +24,6 @@ from pykaito.operator.informer import Informer
 from pykaito.operator.objects import (
     Key,
     Object,
-    controller_reference,
     key,
     name,
     namespace,
@@ -32,7 +31,6 @@ from pykaito.operator.objects import (
 )
 from pykaito.operator.reconcile import Request
 from pykaito.operator.store import OWNER_UID
-from pykaito.provisioners import preferred_nodes
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import Condition, changed, merge
@@ -43,7 +41,8 @@ from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace import status
 from pykaito.reconcilers.workspace.claims import Claims
-from pykaito.reconcilers.workspace.nodes import Selection, machine_name
+from pykaito.reconcilers.workspace.machines import machine_object
+from pykaito.reconcilers.workspace.nodes import Selection
 from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Plan, PlanError
 
@@ -314,26 +313,3 @@ class WorkspaceReconciler:
         ready_now = turned.get(WorkspaceCondition.READY)
         if ready_now and ready_now["status"] == "True":
             self._events.normal(live, "Ready", ready_now["message"])
-
-
-def machine_object(
-    owner: Object, workspace: Workspace, planned: Plan, node: str
-) -> dict[str, Any]:
-    """Return the Machine that holds a prepared node for the Workspace."""
-    return {
-        "apiVersion": MACHINES.api_version,
-        "kind": MACHINES.kind,
-        "metadata": {
-            "name": machine_name(workspace.metadata.name, node),
-            "namespace": workspace.metadata.namespace,
-            "labels": {labels.WORKSPACE: workspace.metadata.name},
-            "finalizers": [labels.MACHINE_FINALIZER],
-            "ownerReferences": [controller_reference(owner)],
-        },
-        "spec": {
-            "provisioner": preferred_nodes.NAME,
-            "nodeName": node,
-            "matchLabels": workspace.resource.label_selector.as_labels(),
-            "resources": planned.node_resources,
-        },
-    }

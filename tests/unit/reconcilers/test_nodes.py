@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from pykaito.reconcilers.workspace.nodes import machine_name, select_nodes
+from pykaito.reconcilers.workspace.machines import machine_name
+from pykaito.reconcilers.workspace.nodes import select_nodes
 from tests.unit.reconcilers.workspaces import node, workspace
 
 GPU = {"nvidia.com/gpu": "1"}

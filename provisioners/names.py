@@ -1,0 +1,6 @@
+"""The registered names of the provisioners that come with the operator.
+
+They are in Machines, which are also rendered where no provisioner is loaded.
+"""
+
+PREFERRED_NODES = "preferred_nodes"
