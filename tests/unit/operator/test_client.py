@@ -378,6 +378,18 @@ async def test_what_before_write_raises_keeps_a_write_from_being_sent(
     assert len(server.received) == 1
 
 
+async def test_what_every_replica_may_write_asks_for_no_lease(
+    server: ApiServer, client: Client
+) -> None:
+    def refuse(resource: object) -> None:
+        raise RuntimeError(f"no lease to write {resource}")
+
+    unelected = client.unelected()
+    client.before_write = refuse
+    server.on("PUT", ONE_POD, Answer(POD))
+    assert await unelected.replace(PODS, POD) == POD
+
+
 async def test_requests_are_counted_by_code_method_and_host(
     server: ApiServer, client: Client
 ) -> None:
