@@ -35,6 +35,8 @@ def test_copies_in_folders_are_not_loaded() -> None:
     copies = {"original/model.safetensors": 99, "metal/model.bin": 99}
     sizes = {**parts(3, "model-{:05}-of-{:05}.safetensors"), **copies}
     assert form(sizes) == ("safetensors", 30)
+    assert form({"gptq.safetensors": 6, "onnx/a.safetensors": 9}) == ("safetensors", 6)
+    assert find_weights({**FILES, **copies}) is None
 
 
 def test_safetensors_come_before_every_other_form() -> None:
