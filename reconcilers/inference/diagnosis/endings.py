@@ -93,8 +93,8 @@ def _more_memory(view: PodView, container: ContainerSpec | None, limit: str) -> 
         return (
             "Give it more, which stays yours: "
             f"{view.kubectl} set resources deployment {server} -c {server} "
-            "--requests=memory=MORE --limits=memory=MORE; or shorten max_model_len in "
-            "the ConfigMap of inference.config"
+            "--requests=memory=MORE --limits=memory=MORE; or lower "
+            "vllm.max-model-len in the ConfigMap of inference.config"
         )
     return (
         "Use a node with more memory, or a smaller model; who uses it: kubectl "
@@ -112,7 +112,7 @@ def _remedy(view: PodView, container: ContainerSpec | None, words: str) -> str:
         )
     if is_server(view, named) and _GPU_MEMORY.search(words):
         return (
-            "Shorten max_model_len in the ConfigMap of inference.config, or use a node "
-            f"with more GPU memory; its log: {log}"
+            "Lower vllm.max-model-len in the ConfigMap of inference.config, or use a "
+            f"node with more GPU memory; its log: {log}"
         )
     return f"Its log says more: {log}"

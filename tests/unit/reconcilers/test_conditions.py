@@ -1,18 +1,10 @@
 """Conditions are merged with what is written, as metav1.Condition wants it."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from pykaito.api.conditions import InferenceReason
-from pykaito.provisioners.protocol import MachineReason
-from pykaito.reconcilers.apply import APPLY_REFUSED, NAME_TAKEN
 from pykaito.reconcilers.conditions import DOCS, Condition, changed, merge, with_help
-from pykaito.reconcilers.inference.diagnosis import PRIORITY
-from pykaito.reconcilers.inference.status import PODS_REFUSED
-from pykaito.reconcilers.workspace.status import NO_MATCHING_NODE
-from pykaito.runtime.presets.plan import PlanReason
 
 BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 2, 2, tzinfo=UTC)
@@ -78,26 +70,3 @@ def test_a_long_message_keeps_the_address_of_its_page() -> None:
 def test_a_message_is_cut_to_what_a_terminal_shows() -> None:
     condition = Condition("Ready", "False", "A", "x" * 5000)
     assert len(merge([], [condition], generation=1, now=NOW)[0]["message"]) == 1024
-
-
-REASONS_WITH_HELP = sorted(
-    {*PlanReason, NO_MATCHING_NODE, NAME_TAKEN, APPLY_REFUSED, PODS_REFUSED}
-    | {reason for reason in PRIORITY if reason is not InferenceReason.PENDING}
-    | {
-        MachineReason.PROVISIONER_NOT_FOUND,
-        MachineReason.NODE_NOT_FOUND,
-        MachineReason.LABEL_MISMATCH,
-        MachineReason.NODE_NOT_READY,
-        MachineReason.NOT_REGISTERED,
-        MachineReason.RESOURCE_MISSING,
-    }
-)
-
-
-@pytest.mark.parametrize("reason", REASONS_WITH_HELP)
-def test_each_reason_that_asks_for_action_has_its_page(reason: str) -> None:
-    docs = Path(__file__).parents[3] / "docs" / "troubleshooting"
-    page = docs / f"{reason}.md"
-    assert page.read_text().startswith(f"# {reason}\n")
-    assert f"({reason}.md)" in (docs / "README.md").read_text()
-    assert with_help("why", reason).endswith(f"/docs/troubleshooting/{reason}.md)")

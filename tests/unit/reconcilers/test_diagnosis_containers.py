@@ -199,7 +199,7 @@ def test_an_adapter_without_files_is_named_with_its_field() -> None:
 
 def test_a_gpu_that_is_too_small_is_told_with_what_makes_the_model_smaller() -> None:
     words = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
-    assert "Shorten max_model_len" in found(pod(crashed(ended(1, words)))).message
+    assert "Lower vllm.max-model-len" in found(pod(crashed(ended(1, words)))).message
 
 
 def test_a_container_that_crashed_and_runs_again_is_told_as_before() -> None:
