@@ -1,11 +1,8 @@
 """Settings of model servers, kept in ConfigMaps: fetched when they change."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, final
-
-import yaml
+from typing import final
 
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
@@ -13,14 +10,8 @@ from pykaito.operator.errors import NotFoundError
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import CONFIG_MAPS, Key, Object, namespace
 from pykaito.operator.objects import resource_version as version_of
-from pykaito.reconcilers.inference.manifests import ConfigFile
-from pykaito.runtime.presets.inference_config import (
-    KEY,
-    InferenceConfig,
-    InvalidConfigError,
-    parse_inference_config,
-)
-from pykaito.runtime.presets.plan import PlanError, PlanReason
+from pykaito.reconcilers.config_content import Config, not_found, read_config
+from pykaito.runtime.presets.plan import PlanError
 
 #: In the operator's own namespace: the settings of those that name none.
 DEFAULTS = "inference-params-template"
@@ -28,27 +19,11 @@ DEFAULTS = "inference-params-template"
 #: More are not in use at once; what is dropped costs a request to fetch again.
 MOST_KEPT = 1024
 
-FIELD = "inference.config"
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Settings, as a plan reads them and as a pod gets them."""
-
-    settings: InferenceConfig
-    file: ConfigFile
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    reason: PlanReason
-    message: str
-
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     resource_version: str
-    outcome: Config | _Refused
+    outcome: Config | PlanError
 
 
 @final
@@ -93,8 +68,9 @@ class ConfigMaps:
         kept = self._kept.get(at)
         if kept is None or known is None or kept.resource_version != version_of(known):
             kept = await self._fetch(at, named or "")
-        if isinstance(kept.outcome, _Refused):
-            raise PlanError(kept.outcome.reason, kept.outcome.message)
+        if isinstance(kept.outcome, PlanError):
+            # Not itself: with each raise its traceback would grow.
+            raise PlanError(kept.outcome.reason, str(kept.outcome))
         return kept.outcome
 
     async def _fetch(self, at: Key, named: str) -> _Kept:
@@ -103,48 +79,15 @@ class ConfigMaps:
             found = await self._client.get(CONFIG_MAPS, at.name, at.namespace)
         except NotFoundError:
             self._kept.pop(at, None)
-            return _Kept("", _not_found(at))
+            return _Kept("", not_found(at))
         if len(self._kept) >= MOST_KEPT:
             self._kept.clear()
         kept = self._kept[at] = _Kept(version_of(found), _read(found, at, named))
         return kept
 
 
-def _read(found: Object, at: Key, named: str) -> Config | _Refused:
-    data = found.get("data") or {}
-    if KEY not in data:
-        return _key_missing(at, [*data, *(found.get("binaryData") or ())])
-    text = data[KEY]
+def _read(found: Object, at: Key, named: str) -> Config | PlanError:
     try:
-        settings = parse_inference_config(text)
-    except InvalidConfigError as error:
-        return _Refused(
-            PlanReason.CONFIG_INVALID,
-            f"{FIELD}: ConfigMap {at}: {error} (kubectl -n {at.namespace} edit "
-            f"configmap {at.name})",
-        )
-    content = _canonical(yaml.safe_load(text))
-    return Config(settings, ConfigFile(named, content, settings.checksum))
-
-
-def _canonical(content: Any) -> str:
-    """Return the content without what does not count, such as comments."""
-    return json.dumps(content or {}, sort_keys=True)
-
-
-def _not_found(at: Key) -> _Refused:
-    return _Refused(
-        PlanReason.CONFIG_NOT_FOUND,
-        f"{FIELD}: there is no ConfigMap {at.name} in namespace {at.namespace}; create "
-        f"it: kubectl -n {at.namespace} create configmap {at.name} --from-file={KEY}",
-    )
-
-
-def _key_missing(at: Key, keys: Iterable[str]) -> _Refused:
-    found = ", ".join(sorted(keys)) or "none"
-    return _Refused(
-        PlanReason.CONFIG_KEY_MISSING,
-        f"{FIELD}: ConfigMap {at} has no key {KEY}, found {found}; write it anew: "
-        f"kubectl -n {at.namespace} create configmap {at.name} --from-file={KEY} "
-        "--dry-run=client -o yaml | kubectl replace -f -",
-    )
+        return read_config(found, at, named)
+    except PlanError as error:
+        return error.with_traceback(None)
