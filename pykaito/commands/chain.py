@@ -24,6 +24,7 @@ from pykaito.commands.readings import (
 from pykaito.commands.snapshot import Snapshot
 from pykaito.operator.objects import Object, name, namespace
 from pykaito.reconcilers.inference.diagnosis import diagnose
+from pykaito.runtime.presets.plan import PlanReason
 
 _COMMAND_IN_MESSAGE = re.compile(r"run: (.+?)(?: \(https?://|$)")
 
@@ -79,8 +80,8 @@ def _workspace(seen: Snapshot) -> Iterator[Link]:
             "kubectl get pods -A -l app.kubernetes.io/name=pykaito",
             progressing=True,
         )
-    elif holds(workspace, WorkspaceCondition.STALLED):
-        found = condition(workspace, WorkspaceCondition.STALLED)
+    elif (found := _stalled(workspace)).get("reason") in set(PlanReason):
+        # Another reason is that of a link further on.
         yield Link(
             "Workspace",
             mine,
@@ -88,6 +89,10 @@ def _workspace(seen: Snapshot) -> Iterator[Link]:
             found["message"],
             advice_on_spec(workspace, found["reason"]),
         )
+
+
+def _stalled(workspace: Object) -> Mapping[str, Any]:
+    return condition(workspace, WorkspaceCondition.STALLED)
 
 
 def _machines(seen: Snapshot) -> Iterator[Link]:

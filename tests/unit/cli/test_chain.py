@@ -44,6 +44,13 @@ def test_a_spec_that_nothing_can_serve_is_the_workspaces_own_fault() -> None:
     assert not link.progressing
 
 
+def test_a_pod_that_stalls_its_workspace_is_the_link_itself() -> None:
+    stalled = condition("Stalled", "True", "ImagePullError", "no such image")
+    held = pod(SCHEDULED, weights=waiting("ImagePullBackOff"))
+    seen = replace(loading(), workspace=workspace(NODES_READY, stalled), pods=[held])
+    assert (failing(seen).kind, failing(seen).reason) == ("Pod", "ImagePullError")
+
+
 def test_a_status_of_an_earlier_spec_points_to_the_operator() -> None:
     live = workspace(condition("Ready", "True"))
     live["status"]["observedGeneration"] = 1
