@@ -173,6 +173,14 @@ async def test_replicas_that_start_at_once_serve_one_certificate(api: Api) -> No
         assert ("replace", "secrets") not in api.calls
 
 
+async def test_who_loses_the_race_takes_what_the_winner_stored_at_once() -> None:
+    api = Api()  # no configuration, whose change would wake the loser
+    async with Replica(api).running() as one, Replica(api).running() as other:
+        await eventually(lambda: bool(one.served and other.served), within=5)
+        assert one.served == other.served
+        assert api.calls.count(("create", "secrets")) == 2
+
+
 async def test_a_restart_changes_nothing(api: Api) -> None:
     async with Replica(api).running():
         await eventually(lambda: bool(ca_bundle(api)), within=5)
