@@ -73,6 +73,12 @@ def environment_of(deployment: Json) -> dict[str, str]:
     return {v["name"]: v.get("value", "") for v in main_of(deployment).get("env", ())}
 
 
+def config_of(deployment: Json) -> str:
+    """Return the name of the ConfigMap that a server's settings come from."""
+    found = [v["configMap"] for v in pod_of(deployment)["volumes"] if "configMap" in v]
+    return found[0]["name"] if found else ""
+
+
 def strengths_of(deployment: Json) -> list[str]:
     adapters = json.loads(environment_of(deployment).get("KAITO_ADAPTERS", "[]"))
     return [adapter["strength"] for adapter in adapters]
@@ -189,13 +195,13 @@ def settings(max_model_len: int, comment: str = "") -> Json:
 CONFIG = Change(
     "a config",
     {"inference": {"config": "settings"}},
-    seen=lambda d: "KAITO_CONFIG_FILE" in environment_of(d),
+    seen=lambda d: config_of(d) == "settings",
     writes=1,
 )
 NO_CONFIG = Change(
     "no config",
     {"inference": {"config": None}},
-    seen=lambda d: "KAITO_CONFIG_FILE" not in environment_of(d),
+    seen=lambda d: not config_of(d),
     writes=1,
 )
 
