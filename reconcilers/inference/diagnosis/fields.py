@@ -7,6 +7,11 @@ from typing import Any
 from pykaito.operator.objects import name
 from pykaito.reconcilers.inference.diagnosis.pod_view import ContainerSpec, PodView
 
+#: The init container that brings the weights of a private image.
+WEIGHTS = "weights"
+#: How the names of those begin that bring an adapter.
+ADAPTER = "adapter-"
+
 
 @dataclass(frozen=True, slots=True)
 class ImageField:
@@ -36,15 +41,12 @@ def image_field(view: PodView, container: ContainerSpec | None) -> ImageField:
             f"{template_path(container)}.image",
             "inference.template.spec.imagePullSecrets",
         )
-    image = container.spec.get("image")
-    options = preset_options(view)
-    if image and image == options.get("image"):
+    if container.spec["name"] == WEIGHTS and preset_options(view).get("image"):
         path = "inference.preset.presetOptions"
         return ImageField(f"{path}.image", f"{path}.imagePullSecrets", fixed=True)
-    for index, adapter in enumerate(_adapters(inference)):
-        if image and image == adapter["source"].get("image"):
-            path = f"inference.adapters[{index}].source"
-            return ImageField(f"{path}.image", f"{path}.imagePullSecrets")
+    if (index := _adapter_index(view, container)) is not None:
+        path = f"inference.adapters[{index}].source"
+        return ImageField(f"{path}.image", f"{path}.imagePullSecrets")
     return OF_THE_OPERATOR
 
 
@@ -65,11 +67,19 @@ def is_server(view: PodView, container: str) -> bool:
 
 def adapter_of(view: PodView, container: ContainerSpec | None) -> str:
     """Return the name of the adapter that an init container brings, else nothing."""
-    image = container.spec.get("image") if container else None
-    for adapter in _adapters(_inference(view)):
-        if image and image == adapter["source"].get("image"):
-            return str(adapter["source"].get("name", ""))
-    return ""
+    index = _adapter_index(view, container)
+    if index is None:
+        return ""
+    return str(_adapters(_inference(view))[index]["source"].get("name", ""))
+
+
+def _adapter_index(view: PodView, container: ContainerSpec | None) -> int | None:
+    """Return which adapter an init container brings, by the image that it runs."""
+    if container is None or not container.spec["name"].startswith(ADAPTER):
+        return None
+    images = [a["source"].get("image") for a in _adapters(_inference(view))]
+    image = container.spec.get("image")
+    return images.index(image) if image in images else None
 
 
 def preset_options(view: PodView) -> Mapping[str, Any]:

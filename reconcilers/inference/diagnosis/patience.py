@@ -23,6 +23,9 @@ MAX_RESTARTS = 5
 #: without a wait.
 CLEAN_RECORD = timedelta(minutes=10)
 
+#: For how long a pod that has ended tells something of the next one.
+RECENT = timedelta(minutes=10)
+
 #: How long a pod's volumes may take. ConfigMaps and Secrets are there at once.
 MOUNTING = timedelta(seconds=10)
 
@@ -69,6 +72,16 @@ def could_start_since(view: PodView) -> datetime | None:
 def scheduled_at(view: PodView) -> datetime | None:
     """Return when the pod got its node."""
     return _since(view, "PodScheduled")
+
+
+def ended_lately(view: PodView) -> bool:
+    """Whether a pod ended so lately that the next may end as it did."""
+    times = (
+        moment(condition.get("lastTransitionTime"))
+        for condition in view.status.get("conditions") or ()
+    )
+    last = max((at for at in times if at is not None), default=None)
+    return last is None or view.now - last < RECENT
 
 
 def moment(text: str | None) -> datetime | None:

@@ -11,6 +11,7 @@ from pykaito.reconcilers.inference.diagnosis import image_pulls, starts
 from pykaito.reconcilers.inference.diagnosis.endings import crash, memory_failure
 from pykaito.reconcilers.inference.diagnosis.evictions import eviction, is_evicted
 from pykaito.reconcilers.inference.diagnosis.image_pulls import pull_failure
+from pykaito.reconcilers.inference.diagnosis.patience import ended_lately
 from pykaito.reconcilers.inference.diagnosis.pod_view import PodView
 from pykaito.reconcilers.inference.diagnosis.progress import progress
 from pykaito.reconcilers.inference.diagnosis.scheduling import (
@@ -41,8 +42,8 @@ _RANK: Mapping[str, int] = {reason: rank for rank, reason in enumerate(PRIORITY)
 def diagnose(pods: Sequence[Object], workspace: Object, now: datetime) -> Diagnosis:
     """Return the worst of what the pods show, or how far they are.
 
-    Pods that have failed stay for a record while others take their place: they
-    count only as long as those do not come along.
+    Pods that have ended, as by an eviction, stay for a record while others take
+    their place: they count only as long as those do not come along.
 
     Args:
         pods: those of the Workspace.
@@ -50,12 +51,11 @@ def diagnose(pods: Sequence[Object], workspace: Object, now: datetime) -> Diagno
         now: the time.
     """
     views = [PodView(pod, workspace, now) for pod in pods]
-    findings = [finding for view in views for finding in _of_pod(view)]
-    living = [
-        finding for view in views if not _has_ended(view) for finding in _of_pod(view)
-    ]
-    if living and all(finding.progressing for finding in living):
-        findings = living
+    living = [view for view in views if not _has_ended(view)]
+    findings = [finding for view in living for finding in _of_pod(view)]
+    if not all(f.progressing for f in findings) or not _is_replaced(views, living):
+        ended = [view for view in views if _has_ended(view)]
+        findings += [finding for view in ended for finding in _of_pod(view)]
     if not findings:
         if any(_is_ready(view) for view in views):
             return pending("waiting for the ready pods to be counted")
@@ -63,6 +63,25 @@ def diagnose(pods: Sequence[Object], workspace: Object, now: datetime) -> Diagno
     worst = min(findings, key=lambda finding: _RANK[finding.reason])
     times = [f.look_again for f in findings if f.look_again is not None]
     return replace(worst, look_again=min(times, default=None))
+
+
+def _is_replaced(views: Sequence[PodView], living: Sequence[PodView]) -> bool:
+    """Whether pods that have ended are made up for.
+
+    A pod that runs makes up for one that ended, but not for two: it may well end as
+    they did, and has to be ready first.
+    """
+    if not living:
+        return False
+    recent = [view for view in views if _has_ended(view) and ended_lately(view)]
+    if any(map(_is_ready, living)) or not recent:
+        return True
+    return len(recent) == 1 and any(map(_runs, living))
+
+
+def _runs(view: PodView) -> bool:
+    containers = view.status.get("containerStatuses") or ()
+    return any("running" in (c.get("state") or {}) for c in containers)
 
 
 def _has_ended(view: PodView) -> bool:

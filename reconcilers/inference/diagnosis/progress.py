@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pykaito.reconcilers.inference.diagnosis.fields import adapter_of, is_custom
+from pykaito.reconcilers.inference.diagnosis.fields import (
+    WEIGHTS,
+    adapter_of,
+    is_custom,
+)
 from pykaito.reconcilers.inference.diagnosis.pod_view import PodView
-
-#: The init container that brings the weights of a private image.
-_WEIGHTS = "weights"
 
 
 def progress(view: PodView) -> str:
@@ -51,6 +52,6 @@ def _fetching(view: PodView, container: Mapping[str, Any]) -> str:
     named = container["name"]
     if adapter := adapter_of(view, view.container(named)):
         return f"fetching adapter {adapter}"
-    if named == _WEIGHTS and not is_custom(view):
+    if named == WEIGHTS and not is_custom(view):
         return "copying the weights out of their image"
     return f"running its init container {named}"

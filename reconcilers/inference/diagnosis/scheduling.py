@@ -64,6 +64,10 @@ def _remedy(view: PodView, message: str) -> str:
     if _SHORT.search(message):
         return _who_is_there(", ".join(_bound_nodes(view.spec)))
     if found := _TAINT.search(message):
+        # Those are Kubernetes' own, and go with what they tell of.
+        if found[1].startswith("node.kubernetes.io/"):
+            nodes = _bound_nodes(view.spec) or ["NODE"]
+            return f"Mend the node: kubectl describe node {' '.join(nodes)}"
         return f"Remove the taint: kubectl taint node NODE {found[1]}-"
     return (
         "The pod may run on these nodes alone: "

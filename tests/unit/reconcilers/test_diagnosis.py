@@ -1,5 +1,7 @@
 """What several pods show comes to one thing: the worst, or how far they are."""
 
+from typing import Any
+
 import pytest
 
 from pykaito.api.conditions import InferenceReason
@@ -43,11 +45,29 @@ def test_a_pod_that_serves_says_nothing_of_those_that_do_not() -> None:
     assert "loading the model" in found(serves, pod(running())).message
 
 
-def test_an_evicted_pod_does_not_count_while_another_takes_its_place() -> None:
-    evicted = pod(reason="Evicted", phase="Failed", message=EVICTED)
-    assert found(evicted, pod(running())).progressing
+def evicted(seconds: float = 30) -> dict[str, Any]:
+    return pod(reason="Evicted", phase="Failed", message=EVICTED, since=seconds)
+
+
+def test_an_eviction_is_told_until_another_pod_runs() -> None:
+    pulls = pod(waiting("ContainerCreating"))
+    assert found(evicted(), pulls).reason is InferenceReason.NODE_MEMORY_PRESSURE
+    assert found(evicted(), pod(running())).progressing
+
+
+def test_a_second_eviction_is_told_until_another_pod_is_ready() -> None:
+    pods = [evicted(), evicted(), pod(running())]
+    assert found(*pods).reason is InferenceReason.NODE_MEMORY_PRESSURE
+    serves = pod(running(ready=True), conditions=[condition("Ready")])
+    assert found(*pods, serves).progressing
+
+
+def test_evictions_of_long_ago_are_told_only_if_no_other_pod_comes() -> None:
+    pods = [evicted(3600), evicted(3600)]
+    assert found(*pods, pod(waiting("ContainerCreating"))).progressing
     waits = pod(conditions=[condition("PodScheduled", "False")])
-    assert found(evicted, waits).reason is InferenceReason.NODE_MEMORY_PRESSURE
+    assert found(*pods, waits).reason is InferenceReason.NODE_MEMORY_PRESSURE
+    assert found(*pods).reason is InferenceReason.NODE_MEMORY_PRESSURE
 
 
 def test_a_pod_that_is_being_deleted_is_not_diagnosed() -> None:
@@ -77,15 +97,16 @@ def test_a_pod_that_is_being_deleted_is_not_diagnosed() -> None:
                 waiting("PodInitializing"),
                 init=(
                     running("weights") | {"state": ended(0)},
-                    waiting("PodInitializing") | {"name": "a", "image": ADAPTER},
+                    waiting("PodInitializing")
+                    | {"name": "adapter-law", "image": ADAPTER},
                 ),
             ),
-            f"is pulling {ADAPTER} for container a",
+            f"is pulling {ADAPTER} for container adapter-law",
         ),
         (
             pod(
                 waiting("PodInitializing"),
-                init=(running("a") | {"image": ADAPTER},),
+                init=(running("adapter-law") | {"image": ADAPTER},),
             ),
             "is fetching adapter law",
         ),

@@ -83,7 +83,11 @@ def test_a_pull_that_is_denied_is_told_with_the_secret_that_should_help() -> Non
     ("name", "image", "field"),
     [
         ("weights", IMAGE, "inference.preset.presetOptions.imagePullSecrets"),
-        ("x", "b.example.com/b:1", "inference.adapters[1].source.imagePullSecrets"),
+        (
+            "adapter-b",
+            "b.example.com/b:1",
+            "inference.adapters[1].source.imagePullSecrets",
+        ),
     ],
 )
 def test_a_denied_pull_without_a_secret_names_the_field_for_one(

@@ -59,6 +59,10 @@ def test_what_is_short_is_told_with_how_much_is_asked_for() -> None:
             "0/2 nodes are available: 1 node(s) had untolerated taint {team: ml}.",
             "kubectl taint node NODE team-",
         ),
+        (
+            "1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }.",
+            "Mend the node: kubectl describe node gpu-0",
+        ),
         ("0/2 nodes are available: something else.", "these nodes alone: gpu-0"),
     ],
 )

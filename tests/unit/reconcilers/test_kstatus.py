@@ -19,8 +19,8 @@ from pykaito.reconcilers.workspace.status import (
     stalled,
 )
 from pykaito.runtime.presets.plan import PlanError, PlanReason
-from tests.unit.reconcilers import kstatus
-from tests.unit.reconcilers.kstatus import Reading
+from tests import kstatus
+from tests.kstatus import Reading
 
 GENERATIONS = st.integers(1, 3)
 REASONS = st.sampled_from([*HOPELESS, "NoMatchingNode", "NodeNotReady"])

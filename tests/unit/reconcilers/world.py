@@ -25,7 +25,7 @@ from pykaito.reconcilers.controllers import Settings, controllers
 from pykaito.reconcilers.lookups import Lookups, ModelHub, NoHub
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
-from tests.unit.reconcilers import kstatus
+from tests import kstatus
 from tests.unit.reconcilers.cluster_api import ClusterApi
 from tests.unit.reconcilers.workspaces import node, raw_workspace
 
