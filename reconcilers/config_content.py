@@ -18,6 +18,9 @@ from pykaito.runtime.presets.plan import PlanError, PlanReason
 
 FIELD = "inference.config"
 
+#: The content of settings that set nothing.
+EMPTY = "{}"
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -52,7 +55,7 @@ def read_config(found: Object, at: Key, named: str) -> Config:
         ) from None
     # Without what does not count, such as comments.
     loaded = yaml.load(text, yaml.CSafeLoader)
-    content = json.dumps(loaded or {}, sort_keys=True)
+    content = json.dumps(loaded, sort_keys=True) if loaded else EMPTY
     return Config(settings, ConfigFile(named, content, settings.checksum))
 
 

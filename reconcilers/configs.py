@@ -10,7 +10,7 @@ from pykaito.operator.errors import NotFoundError
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import CONFIG_MAPS, Key, Object, namespace
 from pykaito.operator.objects import resource_version as version_of
-from pykaito.reconcilers.config_content import Config, not_found, read_config
+from pykaito.reconcilers.config_content import EMPTY, Config, not_found, read_config
 from pykaito.runtime.presets.plan import PlanError
 
 #: In the operator's own namespace: the settings of those that name none.
@@ -54,13 +54,18 @@ class ConfigMaps:
         return (str(Key(namespace(workspace), named) if named else self._defaults),)
 
     async def find(self, workspace: Workspace) -> Config | None:
-        """Return the settings of the Workspace's model server, None for none.
+        """Return the settings of a preset's model server, None for none.
+
+        Defaults that set nothing, as those of the chart, are none: pods do without.
 
         Raises:
             PlanError: they are not there, or no settings.
             ApiError: the API server did not tell.
         """
-        named = workspace.inference.config if workspace.inference else None
+        inference = workspace.inference
+        if inference is None or inference.preset is None:
+            return None
+        named = inference.config
         at = Key(workspace.metadata.namespace, named) if named else self._defaults
         known = self.metadata.store.get(at)
         if known is None and not named:
@@ -71,7 +76,7 @@ class ConfigMaps:
         if isinstance(kept.outcome, PlanError):
             # Not itself: with each raise its traceback would grow.
             raise PlanError(kept.outcome.reason, str(kept.outcome))
-        return kept.outcome
+        return kept.outcome if named or kept.outcome.file.content != EMPTY else None
 
     async def _fetch(self, at: Key, named: str) -> _Kept:
         """Read a ConfigMap, also one that the cache has not seen yet."""

@@ -172,6 +172,23 @@ async def test_the_operators_defaults_serve_those_that_name_no_settings() -> Non
         await eventually(lambda: '": 2' in str(world.template()["metadata"]))
 
 
+async def test_defaults_that_set_nothing_are_none() -> None:
+    world = World()
+    await world.configure("# vllm: {}", DEFAULTS, SYSTEM)
+    async with world.operator():
+        await world.served()
+        assert "annotations" not in world.template()["metadata"]
+
+
+async def test_defaults_concern_no_template_of_a_users_own() -> None:
+    world = World()
+    await world.configure("vllm: [", DEFAULTS, SYSTEM)
+    async with world.operator():
+        container = {"name": "server", "image": "registry/server:1"}
+        template = {"spec": {"containers": [container]}}
+        await world.served(inference={"template": template})
+
+
 async def test_without_defaults_nothing_is_asked_for() -> None:
     world = World()
     async with world.operator():
