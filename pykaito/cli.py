@@ -32,6 +32,9 @@ Namespace = Annotated[
         "--namespace", "-n", help="Its namespace; that of the kubeconfig by default."
     ),
 ]
+PlanNamespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="For objects that name none.")
+]
 Kubeconfig = Annotated[
     Path | None,
     typer.Option(help="Credentials; those of the pod or KUBECONFIG by default."),
@@ -74,10 +77,7 @@ def plan(
     nodes: Annotated[
         str, typer.Option(help="Nodes to bind to, as a,b; made-up names by default.")
     ] = "",
-    namespace: Annotated[
-        str,
-        typer.Option("--namespace", "-n", help="For Workspaces that name none."),
-    ] = "default",
+    namespace: PlanNamespace = "default",
     transformers_image: Annotated[
         str, typer.Option(help="Image of the transformers runtime.")
     ] = f"ghcr.io/pykaito/transformers:{pykaito.__version__}",
@@ -86,7 +86,8 @@ def plan(
 ) -> None:
     """Print what Workspaces would become. Asks no cluster.
 
-    With -o, print the Service and the Deployment that the operator would apply.
+    With -o, print the Machines, the Service and the Deployment that the operator
+    would apply.
     """
     from pykaito.commands import plan as command
 
@@ -109,6 +110,7 @@ def validate(
         list[str] | None,
         typer.Option("--filename", "-f", help="A manifest, or - for standard input."),
     ] = None,
+    namespace: PlanNamespace = "default",
     model_configs: ModelConfigs = None,
 ) -> None:
     """Check every document; exit with 1 if one is refused. Asks no cluster."""
@@ -117,7 +119,7 @@ def validate(
     paths = [*(filename or ()), *(files or ())]
     if not paths:
         raise typer.BadParameter("found no file; name one with -f, or - for stdin")
-    command.show(paths, model_configs)
+    command.show(paths, namespace, model_configs)
 
 
 @main.command()
@@ -228,7 +230,7 @@ def operator(
     try:
         asyncio.run(
             command.run(
-                Settings(transformers_image=transformers_image),
+                Settings(transformers_image, hub_endpoint),
                 kubeconfig=kubeconfig,
                 namespace=namespace,
                 leader_elect=leader_elect,

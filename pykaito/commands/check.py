@@ -1,96 +1,121 @@
 """What is wrong with a Workspace before anything is applied: pure."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from pykaito.api.parse import InvalidObjectError, parse
+from pykaito.api.parse import parse
+from pykaito.api.unknown import unknown_fields
 from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.api.validate import normalized, violations
+from pykaito.commands.surroundings import Surroundings, in_namespace
+from pykaito.operator.objects import Key
+from pykaito.reconcilers.config_content import FIELD, Config, read_config
 from pykaito.reconcilers.gpu_facts import offers
 from pykaito.reconcilers.hub.folder import find_offline
+from pykaito.reconcilers.inference.manifests.config import ConfigFile
+from pykaito.reconcilers.instance_types import check_instance_type
 from pykaito.reconcilers.node_facts import node_facts
-from pykaito.runtime.presets.plan import (
-    NOTHING_KNOWN,
-    Known,
-    Plan,
-    PlanError,
-    plan,
-)
-
-#: Parts of an object that a spec's author does not write, or that hold fields
-#: which the model leaves out on purpose.
-_NOT_COMPARED = frozenset({"metadata", "status"})
+from pykaito.runtime.presets.inference_config import NO_CONFIG
+from pykaito.runtime.presets.plan import Known, Plan, PlanError, plan
 
 
 class RefusedError(Exception):
-    """A Workspace that would be refused, or that nothing would serve."""
+    """A Workspace that would be refused, or that nothing would serve.
+
+    Attributes:
+        faults: each names the Workspace, the field, what was found and what would
+            be right.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
 
 
-def check(
-    obj: Mapping[str, Any], model_configs: Path | None = None
-) -> tuple[Workspace, Plan]:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A Workspace that can be served, and how."""
+
+    obj: Mapping[str, Any]
+    workspace: Workspace
+    plan: Plan
+    #: The settings of its model server, None for none.
+    config: ConfigFile | None
+    #: What is legal and likely not meant, as sentences for people.
+    warnings: tuple[str, ...]
+
+
+def check(obj: Mapping[str, Any], around: Surroundings) -> Checked:
     """Return the Workspace and the plan of what serves it.
 
-    Args:
-        obj: the Workspace.
-        model_configs: a folder with ORG/NAME/config.json of models that the
-            catalogue does not have.
+    Raises:
+        RefusedError: it would be refused, or nothing would serve it; with every
+            fault there is.
+    """
+    obj = in_namespace(obj, around.namespace)
+    faults = [*unknown_fields(obj), *(broken := violations(obj))]
+    if broken:
+        raise RefusedError(*(f"{_name(obj)}: {fault}" for fault in faults))
+    workspace = parse(Workspace, normalized(obj))
+    refusals: list[PlanError] = []
+    warnings: list[str] = []
+    config, planned = None, None
+    try:
+        warnings += check_instance_type(workspace)
+    except PlanError as error:
+        refusals.append(error)
+    try:
+        config = _config(workspace, around)
+        planned = _plan(workspace, around, config)
+    except PlanError as error:
+        refusals.append(error)
+    wrong = [*map(str, faults), *(f"{error} ({error.reason})" for error in refusals)]
+    if planned is None or wrong:
+        raise RefusedError(*(f"{_name(obj)}: {fault}" for fault in wrong))
+    return Checked(
+        obj,
+        workspace,
+        planned,
+        config.file if config else None,
+        (*warnings, *_not_among(workspace, config), *planned.warnings),
+    )
+
+
+def _plan(workspace: Workspace, around: Surroundings, config: Config | None) -> Plan:
+    """Return what serves the Workspace.
 
     Raises:
-        RefusedError: the message names the Workspace, the field, what was found
-            and what would be right.
+        PlanError: nothing can, as far as can be known without a network.
     """
-    name = _name(obj)
-    try:
-        workspace = parse(Workspace, obj)
-    except InvalidObjectError as error:
-        raise RefusedError(str(error)) from None
-    if not workspace.metadata.name:
-        raise RefusedError(f"{name}: metadata.name: found none; name the Workspace")
-    if unknown := sorted(unknown_fields(obj, workspace)):
-        raise RefusedError(
-            f"{name}: {', '.join(unknown)}: no such field; kubectl explain workspace "
-            "lists the fields there are"
+    preset = None
+    if workspace.inference and workspace.inference.preset:
+        preset = find_offline(workspace.inference.preset, around.model_configs)
+    known = Known(preset=preset, config=config.settings if config else NO_CONFIG)
+    # No node is known here: the instance type says what GPUs there will be.
+    facts = node_facts(workspace, nodes=())
+    return plan(workspace, facts, offers(workspace.resource.instance_type), known)
+
+
+def _config(workspace: Workspace, around: Surroundings) -> Config | None:
+    """Return the settings of the Workspace's model server, if the files have them.
+
+    Raises:
+        PlanError: they are wrong.
+    """
+    named = (workspace.inference and workspace.inference.config) or ""
+    at = Key(workspace.metadata.namespace, named)
+    found = around.config_maps.get(at)
+    return read_config(found, at, named) if found is not None else None
+
+
+def _not_among(workspace: Workspace, config: Config | None) -> Iterator[str]:
+    named = workspace.inference and workspace.inference.config
+    if named and config is None:
+        yield (
+            f"{FIELD}: ConfigMap {named} is not in these files; its settings are not "
+            "in the plan"
         )
-    try:
-        # No node is known here: the instance type says what GPUs there will be.
-        facts = node_facts(workspace, nodes=())
-        shown = offers(workspace.resource.instance_type)
-        known = _known(workspace, model_configs)
-        return workspace, plan(workspace, facts, shown, known)
-    except PlanError as error:
-        raise RefusedError(f"{name}: {error} ({error.reason})") from None
-
-
-def _known(workspace: Workspace, model_configs: Path | None) -> Known:
-    """Return what can be known of the model without a network."""
-    if workspace.inference is None or workspace.inference.preset is None:
-        return NOTHING_KNOWN
-    return Known(preset=find_offline(workspace.inference.preset, model_configs))
-
-
-def unknown_fields(obj: Mapping[str, Any], workspace: Workspace) -> Iterator[str]:
-    """Yield the paths of fields that the API does not have.
-
-    The model ignores them, so that it reads objects of a newer CRD; `kubectl
-    apply` refuses them, because nearly always they are a misspelling.
-    """
-    known = workspace.model_dump(by_alias=True, exclude_unset=True)
-    for field in obj:
-        if field not in _NOT_COMPARED:
-            yield from _unknown(obj[field], known.get(field), field, field in known)
-
-
-def _unknown(found: Any, known: Any, path: str, exists: bool) -> Iterator[str]:
-    if not exists:
-        yield path
-    elif isinstance(found, Mapping) and isinstance(known, Mapping):
-        for field, value in found.items():
-            below = f"{path}.{field}"
-            yield from _unknown(value, known.get(field), below, field in known)
-    elif isinstance(found, list) and isinstance(known, list | tuple):
-        for number, (value, read) in enumerate(zip(found, known, strict=False)):
-            yield from _unknown(value, read, f"{path}[{number}]", exists=True)
 
 
 def _name(obj: Mapping[str, Any]) -> str:

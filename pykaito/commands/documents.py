@@ -34,10 +34,15 @@ class Document:
     obj: Mapping[str, Any]
 
     @property
+    def kind(self) -> str:
+        """The object's kind, as it says itself."""
+        return str(self.obj["kind"])
+
+    @property
     def is_workspace(self) -> bool:
         """Whether this is a Workspace of any version, served or not."""
         group = str(self.obj.get("apiVersion", "")).partition("/")[0]
-        return group == GROUP and self.obj.get("kind") == "Workspace"
+        return group == GROUP and self.kind == "Workspace"
 
 
 def read(path: str) -> list[Document]:

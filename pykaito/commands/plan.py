@@ -1,19 +1,20 @@
 """``pykaito plan``: what a Workspace would become, without a cluster."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pykaito.api.v1beta1.workspace import Workspace
-from pykaito.commands.check import RefusedError, check
+from pykaito.commands.check import Checked, RefusedError, check
+from pykaito.commands.description import describe
 from pykaito.commands.documents import DocumentError, read
 from pykaito.commands.failure import fail
 from pykaito.commands.formats import Structured, dump_objects
-from pykaito.commands.models import tokens
+from pykaito.commands.surroundings import surroundings
 from pykaito.reconcilers.inference import manifests
-from pykaito.runtime.presets.plan import Plan
+from pykaito.reconcilers.workspace.machines import machine_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,15 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
     workspaces = [document for document in documents if document.is_workspace]
     if not workspaces:
         fail(f"{', '.join(paths)}: found no Workspace of the group kaito.sh")
+    around = surroundings(documents, request.namespace, request.model_configs)
     described, objects, refused = [], [], []
     for document in workspaces:
         try:
-            obj = _in_namespace(document.obj, request.namespace)
-            workspace, planned = check(obj, request.model_configs)
-            objects += objects_of(workspace, planned, document.obj, request)
-            described.append(describe(workspace, planned, request.transformers_image))
+            checked = check(document.obj, around)
+            objects += objects_of(checked, request)
+            described.append(describe(checked, request.transformers_image))
         except RefusedError as error:
-            refused.append(f"{document.source}: {error}")
+            refused += [f"{document.source}: {fault}" for fault in error.faults]
     text = "\n".join(described) if form is None else dump_objects(objects, form)
     if not form or objects:
         sys.stdout.write(text)
@@ -54,41 +55,8 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
         fail(*refused)
 
 
-def describe(workspace: Workspace, planned: Plan, image: str) -> str:
-    """Return a plan in words for people."""
-    resource, server = workspace.resource, planned.server
-    if server is None:
-        raise NotImplementedError
-    preset = server.preset
-    selector = resource.label_selector.as_labels()
-    lines = {
-        "model": f"{preset.name} ({preset.licence}), "
-        f"{tokens(server.context_length)} tokens of context",
-        "served as": f"{server.served_model_name} at "
-        f"http://{workspace.metadata.name}.{workspace.metadata.namespace}.svc",
-        "nodes": f"{planned.nodes}, one replica on each",
-        "of type": resource.instance_type or "any",
-        "labels": ",".join(f"{k}={v}" for k, v in sorted(selector.items())) or "any",
-        "preferred": ", ".join(resource.preferred_nodes) or "none",
-        "GPUs": f"{planned.gpus_per_node} per node for {preset.weights_gib}Gi of "
-        f"weights; {preset.disk_gib}Gi of disk",
-        "runtime": server.runtime,
-        "image": image,
-        "weights": f"copied from the image {server.weights_image}"
-        if server.weights_image
-        else f"downloaded from the hub, {preset.hub}",
-    }
-    if planned.warnings:
-        lines["warning"] = "; ".join(planned.warnings)
-    width = max(map(len, lines)) + 2
-    body = "".join(f"  {key.ljust(width)}{value}\n" for key, value in lines.items())
-    return f"{workspace.metadata.namespace}/{workspace.metadata.name}\n{body}"
-
-
-def objects_of(
-    workspace: Workspace, planned: Plan, obj: Mapping[str, Any], request: Request
-) -> list[dict[str, Any]]:
-    """Return the Service and the Deployment that would be applied.
+def objects_of(checked: Checked, request: Request) -> list[dict[str, Any]]:
+    """Return the Machines, the Service and the Deployment that would be applied.
 
     They lack the owner reference, which needs the uid that the API server gives
     the Workspace.
@@ -96,14 +64,17 @@ def objects_of(
     Raises:
         RefusedError: other than as many nodes are named as are planned.
     """
+    workspace, planned = checked.workspace, checked.plan
     nodes = request.nodes or placeholders(workspace, planned.nodes)
     if len(nodes) != planned.nodes:
         raise RefusedError(
             f"--nodes: found {len(nodes)} ({', '.join(nodes)}); Workspace "
             f"{workspace.metadata.name} takes {planned.nodes}"
         )
-    owner = {**obj, "metadata": {**obj["metadata"], "uid": ""}}
+    owner = {**checked.obj, "metadata": {**checked.obj["metadata"], "uid": ""}}
+    owner["metadata"]["name"] = workspace.metadata.name
     objects = [
+        *(machine_object(owner, workspace, planned, node) for node in nodes),
         manifests.service(workspace, owner),
         manifests.deployment(
             workspace,
@@ -111,6 +82,7 @@ def objects_of(
             planned,
             nodes=nodes,
             runtime_image=request.transformers_image,
+            config=checked.config,
         ),
     ]
     for made in objects:
@@ -123,10 +95,3 @@ def placeholders(workspace: Workspace, count: int) -> tuple[str, ...]:
     named = workspace.resource.preferred_nodes[:count]
     made_up = (f"node-{number}" for number in range(len(named) + 1, count + 1))
     return (*named, *made_up)
-
-
-def _in_namespace(obj: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, Mapping) or metadata.get("namespace"):
-        return obj
-    return {**obj, "metadata": {**metadata, "namespace": namespace}}

@@ -1,0 +1,45 @@
+"""What lies around a Workspace, as far as the caller's files tell."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pykaito.commands.documents import Document
+from pykaito.operator.objects import Key, Object
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a Workspace may refer to."""
+
+    #: Where objects go that name no namespace.
+    namespace: str = "default"
+    config_maps: Mapping[Key, Object] = field(default_factory=dict)
+    #: A folder with ORG/NAME/config.json of models that the catalogue does not have.
+    model_configs: Path | None = None
+
+
+def surroundings(
+    documents: Iterable[Document], namespace: str, model_configs: Path | None
+) -> Surroundings:
+    """Return what the documents hold that a Workspace may refer to."""
+    placed = (
+        in_namespace(document.obj, namespace)
+        for document in documents
+        if document.kind == "ConfigMap"
+    )
+    config_maps = {
+        Key(metadata["namespace"], str(metadata.get("name"))): obj
+        for obj in placed
+        if isinstance(metadata := obj.get("metadata"), Mapping)
+    }
+    return Surroundings(namespace, config_maps, model_configs)
+
+
+def in_namespace(obj: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:
+    """Return an object, in the namespace unless it names one itself."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, Mapping) or metadata.get("namespace"):
+        return obj
+    return {**obj, "metadata": {**metadata, "namespace": namespace}}
