@@ -41,6 +41,8 @@ class Settings:
 
     #: Image of the transformers runtime.
     transformers_image: str
+    #: Where model servers download models from; the public hub if empty.
+    hub_endpoint: str = ""
 
 
 def controllers(
@@ -104,6 +106,7 @@ def controllers(
                 written,
                 lookups,
                 transformers_image=settings.transformers_image,
+                hub_endpoint=settings.hub_endpoint,
             ),
             for_=workspaces,
             owns=[machines, deployments, services],

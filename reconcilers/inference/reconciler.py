@@ -75,6 +75,7 @@ class InferenceReconciler:
         lookups: Lookups,
         *,
         transformers_image: str,
+        hub_endpoint: str,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -83,6 +84,7 @@ class InferenceReconciler:
         self._written = written
         self._lookups = lookups
         self._image = transformers_image
+        self._hub = hub_endpoint
         self._services = Applier(client, FIELD_MANAGER, informers.services)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
         informers.pods.store.add_index(POD_INDEX, workspace_of)
@@ -145,6 +147,7 @@ class InferenceReconciler:
                 planned,
                 nodes=nodes,
                 runtime_image=self._image,
+                hub_endpoint=self._hub,
                 config=config,
                 surge=rollout.surge,
             )

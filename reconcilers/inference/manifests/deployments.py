@@ -27,6 +27,7 @@ def deployment(
     *,
     nodes: Sequence[str],
     runtime_image: str,
+    hub_endpoint: str = "",
     config: ConfigFile | None = None,
     surge: bool = False,
 ) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def deployment(
         nodes: where pods may run. With fewer than planned there are fewer
             replicas, since another one would find no room.
         runtime_image: of the model server of presets.
+        hub_endpoint: where it downloads models from; the public hub if empty.
         config: settings of that model server.
         surge: whether a new pod starts before an old one stops, which needs room
             for both. Without, an old one stops first.
@@ -54,6 +56,7 @@ def deployment(
             config=config,
             nodes=nodes,
             runtime_image=runtime_image,
+            hub_endpoint=hub_endpoint,
         )
         loading = loading_seconds(plan.server)
     more, fewer = (1, 0) if surge else (0, 1)

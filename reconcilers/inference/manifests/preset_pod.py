@@ -25,6 +25,9 @@ from pykaito.runtime.presets.plan import ModelServer, Plan
 #: The only folder that a confined server can write to.
 TMP = "/tmp"  # noqa: S108 - a volume of the pod's own
 
+#: Where the libraries of a model server look for models unless they are told.
+PUBLIC_HUB = "https://huggingface.co"
+
 #: The key of a model access Secret, and the variable that libraries look for.
 HF_TOKEN = "HF_TOKEN"  # noqa: S105 - a name, no secret
 
@@ -54,6 +57,7 @@ def preset_pod(
     config: ConfigFile | None,
     nodes: Sequence[str],
     runtime_image: str,
+    hub_endpoint: str,
 ) -> dict[str, Any]:
     """Return the template of the pods that serve a preset."""
     metadata: dict[str, Any] = {"labels": selector(workspace)}
@@ -86,7 +90,7 @@ def preset_pod(
                 "image": runtime_image,
                 "workingDir": "/workspace/tfs",
                 "command": ["/bin/sh", "-c", command(server)],
-                "env": _environment(plan, server, adapters, config),
+                "env": _environment(plan, server, adapters, config, hub_endpoint),
                 "ports": [{"name": "http", "containerPort": SERVER_PORT}],
                 "resources": resources(plan),
                 **_probes(server),
@@ -159,10 +163,13 @@ def _environment(
     server: ModelServer,
     adapters: Sequence[Adapter],
     config: ConfigFile | None,
+    hub_endpoint: str,
 ) -> list[dict[str, Any]]:
     variables = {"HF_HOME": f"{TMP}/huggingface", "HF_HUB_DISABLE_TELEMETRY": "1"}
     if server.weights_image:
         variables["HF_HUB_OFFLINE"] = "1"
+    elif hub_endpoint not in {"", PUBLIC_HUB}:
+        variables["HF_ENDPOINT"] = hub_endpoint
     if adapters:
         variables["KAITO_ADAPTERS"] = lora.listed(adapters)
     if config is not None:

@@ -152,6 +152,19 @@ def rendered(name: str) -> list[dict[str, Any]]:
     return plain
 
 
+def test_a_server_downloads_from_the_hub_that_it_is_told() -> None:
+    told = container(hub_endpoint="http://hub.example")["env"]
+    assert {"name": "HF_ENDPOINT", "value": "http://hub.example"} in told
+    for public in ("", "https://huggingface.co"):
+        names = {v["name"] for v in container(hub_endpoint=public)["env"]}
+        assert "HF_ENDPOINT" not in names
+
+
+def test_a_server_with_weights_from_an_image_is_told_of_no_hub() -> None:
+    env = container(CASES["private"], hub_endpoint="http://hub.example")["env"]
+    assert "HF_ENDPOINT" not in {v["name"] for v in env}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_objects_are_as_in_the_golden_file(name: str) -> None:
     golden = GOLDEN / f"{name}.yaml"
