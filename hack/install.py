@@ -7,6 +7,7 @@ from pathlib import Path
 from hack import paths
 from hack.cluster.commands import ClusterError
 from hack.cluster.progress import step
+from hack.hub import ENDPOINT, ensure_hub
 from hack.images.catalogue import ALL
 from hack.images.delivery import deliver
 
@@ -30,6 +31,7 @@ def values(images: dict[str, str]) -> dict[str, object]:
         "runtimes": {
             "transformers": {"image": {"repository": runtime, "tag": runtime_tag}}
         },
+        "hub": {"endpoint": ENDPOINT},
     }
 
 
@@ -56,9 +58,12 @@ def helm(kubeconfig: Path, *args: str, stdin: str | None = None) -> str:
 def install(kubeconfig: Path, images: dict[str, str]) -> None:
     """Install or upgrade the release and wait until the operator is ready.
 
+    Its models are those of the stand-in for a hub, which is brought up too.
+
     Raises:
         ClusterError: it did not become ready in time; the message is helm's.
     """
+    ensure_hub(kubeconfig)
     with step("helm install"):
         helm(
             kubeconfig,
