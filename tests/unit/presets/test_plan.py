@@ -278,6 +278,7 @@ def test_too_few_named_nodes_are_told() -> None:
     ("annotation", "right"),
     [
         ("kaito.sh/accelerator", "gpu or cpu"),
+        ("kaito.sh/runtime", "transformers or vllm"),
         ("kaito.sh/performance-mode", "balanced, interactivity or throughput"),
         ("kaito.sh/use-local-weights", "true or false"),
         ("kaito.sh/node-image-family", "ubuntu or azurelinux"),
