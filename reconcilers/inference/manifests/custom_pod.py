@@ -1,16 +1,22 @@
 """The pod of a user's own template, kept as it was written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference.manifests.identity import selector
-from pykaito.reconcilers.inference.manifests.placement import narrowed
-from pykaito.reconcilers.inference.manifests.preset_pod import GPU_TOLERATIONS
+from pykaito.reconcilers.inference.manifests.placement import (
+    narrowed,
+    tolerations,
+)
 
 
 def custom_pod(
-    workspace: Workspace, template: Mapping[str, Any], *, nodes: Sequence[str]
+    workspace: Workspace,
+    template: Mapping[str, Any],
+    *,
+    resources: Iterable[str],
+    nodes: Sequence[str],
 ) -> dict[str, Any]:
     """Return the template with what binds its pods to Workspace and nodes.
 
@@ -19,12 +25,8 @@ def custom_pod(
     """
     metadata = template.get("metadata") or {}
     spec = template.get("spec") or {}
-    tolerations = list(spec.get("tolerations") or ())
-    missing = [
-        dict(toleration)
-        for toleration in GPU_TOLERATIONS
-        if toleration not in tolerations
-    ]
+    written = list(spec.get("tolerations") or ())
+    missing = [wanted for wanted in tolerations(resources) if wanted not in written]
     return {
         **template,
         "metadata": {
@@ -34,6 +36,6 @@ def custom_pod(
         "spec": {
             **spec,
             "affinity": narrowed(spec.get("affinity") or {}, nodes),
-            "tolerations": [*tolerations, *missing],
+            "tolerations": [*written, *missing],
         },
     }

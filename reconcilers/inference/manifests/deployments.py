@@ -46,7 +46,12 @@ def deployment(
             for both. Without, an old one stops first.
     """
     if plan.server is None:
-        template = custom_pod(workspace, _template(workspace), nodes=nodes)
+        template = custom_pod(
+            workspace,
+            _template(workspace),
+            resources=plan.node_resources,
+            nodes=nodes,
+        )
         loading = CUSTOM_LOADING_SECONDS
     else:
         template = preset_pod(

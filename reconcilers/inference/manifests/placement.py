@@ -10,6 +10,8 @@ stay unscheduled until the operator looks at them.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pykaito.runtime.presets.gpu import GPU_RESOURCE, is_accelerator
+
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 NAME_FIELD = "metadata.name"
 
@@ -63,3 +65,20 @@ def _last_named(term: Mapping[str, Any]) -> Iterable[str]:
 
 def _named(node: str) -> dict[str, Any]:
     return {"key": NAME_FIELD, "operator": "In", "values": [node]}
+
+
+def tolerations(resources: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what pods bear that take these resources of a node.
+
+    Nodes with devices are commonly tainted with the name of the resource, such as
+    nvidia.com/gpu or nvidia.com/mig-1g.10gb, and nodes made for Workspaces with
+    sku=gpu. A node that is cut into slices may keep the taint of whole GPUs.
+    """
+    devices = {GPU_RESOURCE, *filter(is_accelerator, resources)}
+    return [
+        *(
+            {"key": device, "operator": "Exists", "effect": "NoSchedule"}
+            for device in sorted(devices)
+        ),
+        {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
+    ]

@@ -1,6 +1,6 @@
 """The pod of a preset's model server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pykaito.api.quantity import parse_quantity
@@ -16,10 +16,10 @@ from pykaito.reconcilers.inference.manifests.containers import (
     copy_tool,
 )
 from pykaito.reconcilers.inference.manifests.identity import selector
-from pykaito.reconcilers.inference.manifests.placement import affinity
+from pykaito.reconcilers.inference.manifests.placement import affinity, tolerations
 from pykaito.reconcilers.inference.manifests.services import SERVER_PORT
 from pykaito.reconcilers.inference.manifests.weights import WEIGHTS, copy_weights
-from pykaito.runtime.presets.gpu import GPU_RESOURCE
+from pykaito.runtime.presets.gpu import is_accelerator
 from pykaito.runtime.presets.plan import ModelServer, Plan
 
 #: The only folder that a confined server can write to.
@@ -41,11 +41,6 @@ PROBE_PERIOD_SECONDS = 5
 DRAIN_SCRIPT = (
     "until pid=$(cat /tmp/inference_api.pid) && kill -TERM $pid; do sleep 0.2; done "
     "2>/dev/null; while kill -0 $pid 2>/dev/null; do sleep 0.2; done"
-)
-
-GPU_TOLERATIONS: Sequence[Mapping[str, Any]] = (
-    {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
-    {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
 )
 
 
@@ -117,8 +112,8 @@ def preset_pod(
             *([settings.volume(config)] if config is not None else ()),
         ],
     }
-    if GPU_RESOURCE in plan.node_resources:
-        spec["tolerations"] = [dict(toleration) for toleration in GPU_TOLERATIONS]
+    if any(map(is_accelerator, plan.node_resources)):
+        spec["tolerations"] = tolerations(plan.node_resources)
     if plan.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in plan.image_pull_secrets]
     return {"metadata": metadata, "spec": spec}

@@ -211,6 +211,13 @@ def test_a_server_without_gpus_has_a_thread_for_each_core_it_asks_for() -> None:
     assert "tolerations" not in pod(resources=ON_CPU)
 
 
+def test_a_pod_on_a_slice_bears_the_taints_of_slices_and_of_whole_gpus() -> None:
+    borne = [
+        t["key"] for t in pod(resources={"nvidia.com/mig-1g.10gb": "1"})["tolerations"]
+    ]
+    assert borne == ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb", "sku"]
+
+
 def test_the_settings_of_a_named_config_map_are_mounted_from_it() -> None:
     made = deployment(config=NAMED)["spec"]["template"]
     assert made["metadata"]["annotations"] == {"kaito.sh/config-checksum": "c0ffee"}
