@@ -10,7 +10,12 @@ from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.api.validate import normalized, violations
 from pykaito.commands.surroundings import Surroundings, in_namespace
 from pykaito.operator.objects import Key
-from pykaito.reconcilers.config_content import FIELD, Config, read_config
+from pykaito.reconcilers.config_content import (
+    FIELD,
+    Config,
+    read_config,
+    read_training_config,
+)
 from pykaito.reconcilers.gpu_facts import offers
 from pykaito.reconcilers.hub.folder import find_offline
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
@@ -66,6 +71,7 @@ def check(obj: Mapping[str, Any], around: Surroundings) -> Checked:
     except PlanError as error:
         refusals.append(error)
     try:
+        _check_training(workspace, around)
         config = _config(workspace, around)
         planned = _plan(workspace, around, config)
     except PlanError as error:
@@ -95,6 +101,18 @@ def _plan(workspace: Workspace, around: Surroundings, config: Config | None) -> 
     # No node is known here: the instance type says what GPUs there will be.
     facts = node_facts(workspace, nodes=())
     return plan(workspace, facts, offers(workspace.resource.instance_type), known)
+
+
+def _check_training(workspace: Workspace, around: Surroundings) -> None:
+    """Check the parameters of a tuning job, if the files have them.
+
+    Raises:
+        PlanError: they are wrong.
+    """
+    if workspace.tuning and workspace.tuning.config:
+        at = Key(workspace.metadata.namespace, workspace.tuning.config)
+        if found := around.config_maps.get(at):
+            read_training_config(found, at, workspace.tuning.method)
 
 
 def _config(workspace: Workspace, around: Surroundings) -> Config | None:

@@ -3,22 +3,19 @@
 import difflib
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from pykaito.runtime.presets.memory import KvDtype
+from pykaito.runtime.presets.settings_text import (
+    InvalidConfigError,
+    load_settings,
+    word,
+)
 
 KEY = "inference_config.yaml"
 """The key of the ConfigMap that ``inference.config`` names."""
-
-#: Settings take far less; a ConfigMap may have 1 MiB.
-LONGEST_TEXT = 64 * 1024
-#: Settings of vLLM are a mapping of plain values, some of them mappings.
-DEEPEST = 16
 
 _VLLM = "vllm"
 _PROBE_STEPS = "max_probe_steps"
@@ -27,13 +24,6 @@ _KNOWN = (_VLLM, _PROBE_STEPS, _CACHE_IN_RAM)
 
 _MAX_MODEL_LEN = "max-model-len"
 _KV_CACHE_DTYPE = "kv-cache-dtype"
-
-
-class InvalidConfigError(Exception):
-    """The text is no configuration; the message has path, found and remedy."""
-
-    def __init__(self, path: str, found: str, remedy: str) -> None:
-        super().__init__(f"{KEY}: {path + ': ' if path else ''}found {found}; {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +61,12 @@ def parse_inference_config(text: str) -> InferenceConfig:
     Raises:
         InvalidConfigError: it is none, or a setting that plans depend on is wrong.
     """
-    content = _load(text)
+    content = load_settings(text, _KNOWN)
     vllm = content.get(_VLLM)
     vllm = {} if vllm is None else vllm
     if not isinstance(vllm, dict):
         raise InvalidConfigError(
-            _VLLM, _word(vllm), "write a mapping of vLLM's options, as max-model-len: 1"
+            _VLLM, word(vllm), "write a mapping of vLLM's options, as max-model-len: 1"
         )
     _check_names(vllm)
     _check_steps(content.get(_PROBE_STEPS))
@@ -88,83 +78,6 @@ def parse_inference_config(text: str) -> InferenceConfig:
         vllm=vllm,
         warnings=tuple(_doubts(sorted(content.keys() - set(_KNOWN)))),
     )
-
-
-def _load(text: str) -> dict[str, Any]:
-    if len(text) > LONGEST_TEXT:
-        raise InvalidConfigError(
-            "", f"{len(text)} characters", f"write {LONGEST_TEXT} at most"
-        )
-    try:
-        _check_events(text)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe one
-    except yaml.YAMLError as error:
-        message = f"text that is no YAML ({_first_line(error)})"
-        raise InvalidConfigError("", message, "write names and values") from None
-    except (ValueError, OverflowError) as error:
-        # A number of too many digits, or a date that there is not.
-        message = f"a value that cannot be read ({_first_line(error)})"
-        raise InvalidConfigError("", message, "write plain values") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise InvalidConfigError(
-            "", _word(content), f"write a mapping with {', '.join(_KNOWN)}"
-        )
-    _check_plain(content, "")
-    return content
-
-
-class _Loader(yaml.CSafeLoader):
-    """Builds plain values, and refuses a mapping that has a key twice."""
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            keys = Counter(str(key.value) for key, _ in node.value)
-            raise InvalidConfigError(
-                keys.most_common(1)[0][0], "it twice", "write it once"
-            )
-        return mapping
-
-
-def _check_events(text: str) -> None:
-    """Refuse aliases, which can make much of little, and endless nesting."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise InvalidConfigError(
-                "", f"the alias *{event.anchor}", "write the value out"
-            )
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > DEEPEST:
-            raise InvalidConfigError(
-                "", f"values nested deeper than {DEEPEST}", "write plain settings"
-            )
-
-
-def _check_plain(value: Any, path: str) -> None:
-    """Check that a value is of those that JSON has, with texts as names."""
-    match value:
-        case dict():
-            for name, inner in value.items():
-                if not isinstance(name, str):
-                    raise InvalidConfigError(
-                        path, f"the name {_word(name)}", "write it in quotes"
-                    )
-                _check_plain(inner, f"{path}.{name}" if path else name)
-        case list():
-            for number, inner in enumerate(value):
-                _check_plain(inner, f"{path}[{number}]")
-        case None | bool() | int() | float() | str():
-            pass
-        case _:
-            raise InvalidConfigError(path, _word(value), "write it in quotes")
 
 
 def _check_names(vllm: Mapping[str, Any]) -> None:
@@ -188,7 +101,7 @@ def _max_model_len(vllm: Mapping[str, Any]) -> int | None:
         found = int(found)
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise InvalidConfigError(
-            f"{_VLLM}.{_MAX_MODEL_LEN}", _word(found), "write a whole number from 1"
+            f"{_VLLM}.{_MAX_MODEL_LEN}", word(found), "write a whole number from 1"
         )
     return found
 
@@ -198,7 +111,7 @@ def _check_steps(found: Any) -> None:
         return
     if isinstance(found, bool) or not isinstance(found, int) or found < 0:
         raise InvalidConfigError(
-            _PROBE_STEPS, _word(found), "write a whole number from 0"
+            _PROBE_STEPS, word(found), "write a whole number from 0"
         )
 
 
@@ -208,7 +121,7 @@ def _check_share(found: Any) -> None:
         return
     if isinstance(found, bool) or not isinstance(found, int | float) or not found <= 1:
         raise InvalidConfigError(
-            _CACHE_IN_RAM, _word(found), "write a share of the memory, from 0 to 1"
+            _CACHE_IN_RAM, word(found), "write a share of the memory, from 0 to 1"
         )
 
 
@@ -229,21 +142,3 @@ def _option(vllm: Mapping[str, Any], name: str) -> Any:
 
 def _plain(name: str) -> str:
     return name.replace("_", "-")
-
-
-def _word(found: Any) -> str:
-    match found:
-        case None:
-            return "none"
-        case dict() | list():
-            return "a mapping" if isinstance(found, dict) else "a list"
-        case _:
-            return repr(found)[:80]
-
-
-def _first_line(error: Exception) -> str:
-    """Return an error of YAML in one line, with the place if it tells one."""
-    mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}" if mark else ""
-    what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-    return f"{what[:120]}{where}"
