@@ -4,8 +4,10 @@ from typing import Protocol, final
 
 from pykaito.api.v1beta1 import inference as api
 from pykaito.api.v1beta1.workspace import Workspace
+from pykaito.operator.informer import Informer
+from pykaito.operator.objects import Key
 from pykaito.reconcilers.configs import ConfigMaps
-from pykaito.reconcilers.inference.manifests import ConfigFile
+from pykaito.reconcilers.inference.manifests import ConfigFile, revision_of
 from pykaito.runtime.presets.catalogue import Preset
 from pykaito.runtime.presets.inference_config import NO_CONFIG
 from pykaito.runtime.presets.plan import NOTHING_KNOWN, Known
@@ -14,8 +16,12 @@ from pykaito.runtime.presets.plan import NOTHING_KNOWN, Known
 class ModelHub(Protocol):
     """Where models are that the catalogue does not have."""
 
-    async def find(self, spec: api.Preset) -> Preset | None:
+    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
         """Return the model, None where the catalogue has to tell.
+
+        Args:
+            spec: what a Workspace says of it.
+            revision: the commit that serves already; empty for the newest.
 
         Raises:
             PlanError: the model cannot be had, for now or for good, and why.
@@ -29,14 +35,19 @@ class Lookups:
     Args:
         configs: where its settings are.
         hub: where its model is.
+        deployments: those of Workspaces. One that there is keeps the commit of its
+            model: nobody asked for another, which would be a restart.
 
     Attributes:
         configs: as given.
     """
 
-    def __init__(self, configs: ConfigMaps, hub: ModelHub) -> None:
+    def __init__(
+        self, configs: ConfigMaps, hub: ModelHub, deployments: Informer
+    ) -> None:
         self.configs = configs
         self._hub = hub
+        self._deployments = deployments
 
     async def known(self, workspace: Workspace) -> Known:
         """Return what the Workspace refers to.
@@ -48,8 +59,12 @@ class Lookups:
         if workspace.inference is None or workspace.inference.preset is None:
             return NOTHING_KNOWN
         config = await self.configs.find(workspace)
+        at = Key(workspace.metadata.namespace, workspace.metadata.name)
+        deployed = self._deployments.store.get(at)
         return Known(
-            preset=await self._hub.find(workspace.inference.preset),
+            preset=await self._hub.find(
+                workspace.inference.preset, revision_of(deployed) if deployed else ""
+            ),
             config=config.settings if config else NO_CONFIG,
         )
 
@@ -68,7 +83,7 @@ class Lookups:
 class NoHub:
     """A hub that is never asked: the catalogue tells all."""
 
-    async def find(self, spec: api.Preset) -> Preset | None:
+    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
         """Return that the catalogue has to tell."""
-        del spec
+        del spec, revision
         return None

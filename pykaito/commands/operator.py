@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 import pykaito
+from pykaito.api import labels
 from pykaito.operator.cache import Cache
 from pykaito.operator.certificate_rotator import (
     VALIDATING_WEBHOOK_CONFIGURATIONS,
@@ -22,7 +23,7 @@ from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.leader import LeaderElection, default_identity
 from pykaito.operator.manager import Manager
-from pykaito.operator.objects import CONFIG_MAPS, NODES
+from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, NODES
 from pykaito.operator.reconcile import Request
 from pykaito.operator.webhook import WebhookServer
 from pykaito.reconcilers.admission import PATH, WorkspaceAdmission
@@ -112,6 +113,7 @@ async def run(
                 namespace or client.namespace,
             ),
             Hub(sources, clock),
+            cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
         )
         for controller in controllers(
             client, cache, events, clock, written, settings, lookups

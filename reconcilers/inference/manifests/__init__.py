@@ -3,7 +3,7 @@
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.inference.manifests.deployments import deployment
 from pykaito.reconcilers.inference.manifests.placement import affinity, bound_nodes
-from pykaito.reconcilers.inference.manifests.preset_pod import command
+from pykaito.reconcilers.inference.manifests.preset_pod import command, revision_of
 from pykaito.reconcilers.inference.manifests.services import service
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "bound_nodes",
     "command",
     "deployment",
+    "revision_of",
     "service",
 ]

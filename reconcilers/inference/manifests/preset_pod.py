@@ -1,6 +1,7 @@
 """The pod of a preset's model server."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pykaito.api.quantity import parse_quantity
@@ -42,6 +43,8 @@ DRAIN_SCRIPT = (
     "until pid=$(cat /tmp/inference_api.pid) && kill -TERM $pid; do sleep 0.2; done "
     "2>/dev/null; while kill -0 $pid 2>/dev/null; do sleep 0.2; done"
 )
+
+_REVISION = re.compile(r"--revision[ =]([0-9a-f]{40})\b")
 
 
 def preset_pod(
@@ -134,6 +137,13 @@ def command(server: ModelServer) -> str:
         f"--pretrained_model_name_or_path {model}{source} "
         f"--served_model_name {server.served_model_name}{limit}"
     )
+
+
+def revision_of(deployed: Mapping[str, Any]) -> str:
+    """Return the commit that a Deployment's command names; empty for none."""
+    main = deployed["spec"]["template"]["spec"]["containers"][0]
+    found = _REVISION.search(" ".join(main.get("command") or ()))
+    return found[1] if found else ""
 
 
 def loading_seconds(server: ModelServer) -> int:

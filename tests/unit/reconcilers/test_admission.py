@@ -21,7 +21,7 @@ from pykaito.operator.admission import (
     render_review,
 )
 from pykaito.operator.cache import Cache
-from pykaito.operator.objects import CONFIG_MAPS, NODES
+from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, NODES
 from pykaito.reconcilers.admission import NOT_LOOKED_UP, WorkspaceAdmission, cause_of
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.configs import ConfigMaps
@@ -48,7 +48,8 @@ class Hub:
         self.error: PlanError | None = None
         self.seconds = 0.0
 
-    async def find(self, spec: api.Preset) -> Preset | None:
+    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
+        del revision
         await asyncio.sleep(self.seconds)
         if self.error and "/" in spec.name:
             raise self.error
@@ -65,7 +66,11 @@ class Webhook:
         configs = cache.informer(CONFIG_MAPS, metadata_only=True)
         self.handler = WorkspaceAdmission(
             cache.informer(NODES),
-            Lookups(ConfigMaps(self.api, configs, "pykaito-system"), self.hub),
+            Lookups(
+                ConfigMaps(self.api, configs, "pykaito-system"),
+                self.hub,
+                cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
+            ),
         )
         self._cache = cache
 

@@ -21,16 +21,20 @@ class Hub:
     def __init__(self, *, down: bool = False) -> None:
         self.down = down
         self.asked = 0
+        self.revision = ""
+        self.newest = "a" * 40
 
-    async def find(self, spec: api.Preset) -> Preset | None:
+    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
         self.asked += 1
+        self.revision = revision
         if self.down:
             raise PlanError(
                 PlanReason.PRESET_NOT_FOUND,
                 f"inference.preset.name: {spec.name}: the hub does not answer",
                 terminal=False,
             )
-        return find_preset("falcon-7b")
+        commit = revision or self.newest
+        return find_preset("falcon-7b").model_copy(update={"revision": commit})
 
 
 async def test_a_model_of_the_hub_is_served() -> None:
@@ -80,3 +84,18 @@ async def test_what_serves_goes_on_when_the_hub_is_down_after_a_restart() -> Non
         assert (world.workspace(), world.deployment()) == before
         await world.set_node("gpu-0", ready=False)
         await world.until_reason("ResourceReady", "NodeNotReady")
+
+
+async def test_a_newer_commit_on_the_hub_restarts_nothing() -> None:
+    world = World()
+    world.hub = hub = Hub()
+    async with world.operator():
+        await world.add_node()
+        await world.add_workspace(**OF_HUB)
+        await eventually(lambda: world.deployment() is not None)
+    hub.newest = "b" * 40
+    before = world.deployment()
+    async with world.operator():
+        await world.at_rest()
+        assert hub.revision == "a" * 40
+        assert world.deployment() == before

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
+from pykaito.api import labels
 from pykaito.operator.cache import Cache
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
@@ -24,8 +25,8 @@ from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
 from pykaito.reconcilers.lookups import Lookups, ModelHub, NoHub
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
-from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests import kstatus
+from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.cluster_api import ClusterApi
 from tests.unit.reconcilers.workspaces import node, raw_workspace
 
@@ -72,6 +73,7 @@ class World:
                 self.api, cache.informer(CONFIG_MAPS, metadata_only=True), SYSTEM
             ),
             self.hub,
+            cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
         )
         for controller in controllers(
             self.api, cache, events, clock, written, settings, lookups
