@@ -21,7 +21,7 @@ from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.api.validate import normalized, object_schema, violations
 from pykaito.api.violation import Violation
 from pykaito.operator.frozen import freeze
-from tests.corpus.cases import Case, Object, creations, make, updates
+from tests.corpus.cases import Case, Object, admissions, creations, make, updates
 from tests.corpus.mutations import mutations
 
 PUBLISHED = Path(__file__).parents[2] / "e2e" / "crds" / "published_workspaces.yaml"
@@ -43,6 +43,11 @@ def test_what_the_crd_refuses_has_faults_and_nothing_else_has(case: Case) -> Non
             fault.path == case.path and case.message in fault.message
             for fault in faults
         ), faults
+
+
+@pytest.mark.parametrize("case", admissions(), ids=lambda case: case.name)
+def test_what_only_the_webhook_can_know_is_no_fault_here(case: Case) -> None:
+    assert violations(case.obj) == []
 
 
 @pytest.mark.parametrize(
