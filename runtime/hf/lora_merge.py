@@ -134,17 +134,19 @@ def _check_copies(
 def _add(name: str, module: Module, adapters: Sequence[Opened]) -> None:
     """Add the adapters of one module to its weights."""
     weight = module.weight
-    shape = weight.T.shape if _lies_transposed(module) else weight.shape
-    delta = torch.zeros(shape, dtype=torch.float32, device=weight.device)
+    # Added up in place: a large vocabulary takes gigabytes.
+    total = torch.zeros_like(
+        weight, dtype=torch.promote_types(weight.dtype, torch.float32)
+    )
     for one, tensors in adapters:
         factors = one.factors[name]
-        a = _factor(one, tensors, factors.a).to(weight.device)
-        b = _factor(one, tensors, factors.b).to(weight.device)
+        left = _factor(one, tensors, factors.b).to(total)
+        right = _factor(one, tensors, factors.a).to(total)
+        if _lies_transposed(module):
+            left, right = right.T, left.T
         factor = one.adapter.strength * one.config.scaling_of(name)
-        delta.addmm_(b, a, alpha=factor)
-    if _lies_transposed(module):
-        delta = delta.T
-    merged = (weight + delta).to(weight.dtype)
+        total.addmm_(left, right, alpha=factor)
+    merged = total.add_(weight).to(weight.dtype)
     if not torch.isfinite(merged).all():
         names = ", ".join(repr(one.adapter.name) for one, _ in adapters)
         raise LoadError(

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from pykaito.runtime.hf.adapters import Adapter, parse_adapters
@@ -107,6 +110,40 @@ def test_what_cannot_be_merged_exactly_is_refused_by_its_field(
 
 def test_a_number_of_a_later_peft_changes_nothing_alone() -> None:
     parse_lora_config(config(qalora_group_size=16, some_size=3, some_switch=False))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(SUMMED | TOLD | BEYOND | {"later"})), JSON, max_size=4
+    )
+)
+def test_any_configuration_is_understood_or_refused(fields: dict[str, Any]) -> None:
+    try:
+        read = parse_lora_config(json.dumps(PLAIN | fields))
+    except LoraConfigError as error:
+        assert str(error)  # noqa: PT017 - either is right
+    else:
+        assert math.isfinite(read.scaling_of("model.layers.0.q_proj"))
+
+
+@given(JSON)
+def test_any_list_of_adapters_is_understood_or_refused(value: Any) -> None:
+    try:
+        found = parse_adapters(json.dumps(value), FOLDER)
+    except FlagError as error:
+        assert str(error).startswith("KAITO_ADAPTERS")  # noqa: PT017 - either is right
+    else:
+        assert all(one.folder.parent == FOLDER for one in found)
 
 
 def refused(adapter: Adapter) -> str:
