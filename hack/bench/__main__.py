@@ -2,11 +2,12 @@
 
 import sys
 
-from hack.bench import operator_memory
+from hack.bench import operator_memory, plan_cpu
 
 
 def main() -> int:
     """Run the benchmarks; return the exit status."""
+    plan_cpu.run()
     operator_memory.run()
     return 0
 
