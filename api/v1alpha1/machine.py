@@ -200,5 +200,6 @@ class Machine(ApiModel):
     spec: MachineSpec
     """The node that is wanted."""
 
-    status: MachineStatus = Field(default=MachineStatus())
+    # As in Workspace.
+    status: MachineStatus = Field(default=MachineStatus.model_construct())
     """What the operator saw."""

@@ -94,5 +94,6 @@ class Workspace(ApiModel):
     tuning: Tuning | None = None
     """A model to fine-tune. Exactly one of inference and tuning."""
 
-    status: WorkspaceStatus = Field(default=WorkspaceStatus())
+    # Made without validation, which would build validators whenever it is imported.
+    status: WorkspaceStatus = Field(default=WorkspaceStatus.model_construct())
     """What the operator saw."""
