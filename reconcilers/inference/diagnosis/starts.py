@@ -42,6 +42,8 @@ _MISSING = re.compile(r'(secret|configmap)s? "([^"]+)" not found')
 _MISSING_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) [^/]*/(\S+)")
 #: What the container runtime puts before what went wrong.
 _PREAMBLE = re.compile(r".*unable to start container process: ", re.DOTALL)
+#: Kubernetes itself puts it into each, and lets pods mount it beside their token.
+_OF_EVERY_NAMESPACE = "kube-root-ca.crt"
 _KINDS: Mapping[str, Kind] = {"secret": "Secret", "configmap": "ConfigMap"}
 
 
@@ -148,7 +150,10 @@ def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
         for part in parts:
             config_map, secret = part.get("configMap") or {}, part.get("secret") or {}
             named = secret.get("secretName") or secret.get("name")
-            if config_map.get("name") and not config_map.get("optional"):
+            if config_map.get("name") not in {
+                None,
+                _OF_EVERY_NAMESPACE,
+            } and not config_map.get("optional"):
                 yield "ConfigMap", str(config_map["name"])
             if named and not secret.get("optional"):
                 yield "Secret", str(named)

@@ -128,8 +128,11 @@ def test_secrets_that_are_mounted_are_named_too(volume: dict[str, Any]) -> None:
     assert "Secret x" in found(mounting(10, **volume)).message
 
 
+TOKEN = {"projected": {"sources": [{"configMap": {"name": "kube-root-ca.crt"}}]}}
+
+
 @pytest.mark.parametrize(
-    "volume", [{"configMap": {"name": "x", "optional": True}}, {"emptyDir": {}}]
+    "volume", [{"configMap": {"name": "x", "optional": True}}, {"emptyDir": {}}, TOKEN]
 )
 def test_a_pod_that_mounts_nothing_which_may_be_missing_is_let_be(
     volume: dict[str, Any],
