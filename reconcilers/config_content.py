@@ -73,12 +73,12 @@ def read_training_config(found: Object, at: Key, method: str) -> TrainingConfig:
         raise _invalid(at, TUNING_FIELD, key, error) from None
 
 
-def not_found(at: Key) -> PlanError:
+def not_found(at: Key, field: str = FIELD, key: str = KEY) -> PlanError:
     """Return what is said of a ConfigMap that is not there."""
     return PlanError(
         PlanReason.CONFIG_NOT_FOUND,
-        f"{FIELD}: there is no ConfigMap {at.name} in namespace {at.namespace}; create "
-        f"it: kubectl -n {at.namespace} create configmap {at.name} --from-file={KEY}",
+        f"{field}: there is no ConfigMap {at.name} in namespace {at.namespace}; create "
+        f"it: kubectl -n {at.namespace} create configmap {at.name} --from-file={key}",
     )
 
 

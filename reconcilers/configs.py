@@ -1,4 +1,4 @@
-"""Settings of model servers, kept in ConfigMaps: fetched when they change."""
+"""Settings of model servers and tuning jobs, kept in ConfigMaps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +10,16 @@ from pykaito.operator.errors import NotFoundError
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import CONFIG_MAPS, Key, Object, namespace
 from pykaito.operator.objects import resource_version as version_of
-from pykaito.reconcilers.config_content import EMPTY, Config, not_found, read_config
+from pykaito.reconcilers.config_content import (
+    EMPTY,
+    TUNING_FIELD,
+    Config,
+    not_found,
+    read_config,
+    read_training_config,
+)
 from pykaito.runtime.presets.plan import PlanError
+from pykaito.runtime.presets.tuning_config import KEY as TRAINING_KEY
 
 #: In the operator's own namespace: the settings of those that name none.
 DEFAULTS = "inference-params-template"
@@ -47,6 +55,9 @@ class ConfigMaps:
 
     def index(self, workspace: Object) -> Iterable[str]:
         """File a Workspace under the ConfigMap that its settings come from."""
+        tuning = workspace.get("tuning")
+        if isinstance(tuning, dict) and tuning.get("config"):
+            return (str(Key(namespace(workspace), tuning["config"])),)
         inference = workspace.get("inference")
         if not isinstance(inference, dict) or not inference.get("preset"):
             return ()
@@ -77,6 +88,23 @@ class ConfigMaps:
             # Not itself: with each raise its traceback would grow.
             raise PlanError(kept.outcome.reason, str(kept.outcome))
         return kept.outcome if named or kept.outcome.file.content != EMPTY else None
+
+    async def check_training(self, workspace: Workspace) -> None:
+        """Check the parameters of a tuning job, where it names some.
+
+        Raises:
+            PlanError: they are not there, or wrong.
+            ApiError: the API server did not tell.
+        """
+        tuning = workspace.tuning
+        if tuning is None or not tuning.config:
+            return
+        at = Key(workspace.metadata.namespace, tuning.config)
+        try:
+            found = await self._client.get(CONFIG_MAPS, at.name, at.namespace)
+        except NotFoundError:
+            raise not_found(at, TUNING_FIELD, TRAINING_KEY) from None
+        read_training_config(found, at, tuning.method)
 
     async def _fetch(self, at: Key, named: str) -> _Kept:
         """Read a ConfigMap, also one that the cache has not seen yet."""

@@ -1,7 +1,8 @@
 """Which changes wake which reconciler."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pykaito.api import labels
 from pykaito.operator.cache import Cache
@@ -151,14 +152,20 @@ def may_use(workspace: Object, node: Object) -> bool:
 
     Cheaper than choosing nodes, and wrong only on the careful side: labels that
     the choice ignores, and those that matchExpressions ask for, are not compared.
+    The Workspace may have any shape, as one stored under another CRD.
     """
-    resource = workspace.get("resource") or {}
-    if name(node) in (resource.get("preferredNodes") or ()):
+    resource = _fields(workspace.get("resource"))
+    preferred = resource.get("preferredNodes")
+    if isinstance(preferred, list) and name(node) in preferred:
         return True
-    wanted = (resource.get("labelSelector") or {}).get("matchLabels") or {}
+    wanted = _fields(_fields(resource.get("labelSelector")).get("matchLabels"))
     found = labels_of(node)
     return all(
         found.get(label) == value
         for label, value in wanted.items()
         if label not in labels.RESERVED_SELECTOR_KEYS
     )
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -56,6 +56,7 @@ class Lookups:
             PlanError: it refers to what cannot be had, and why.
             ApiError: the API server did not tell.
         """
+        await self.configs.check_training(workspace)
         if workspace.inference is None or workspace.inference.preset is None:
             return NOTHING_KNOWN
         config = await self.configs.find(workspace)
