@@ -49,12 +49,15 @@ def check(versions: Iterable[Mapping[str, Any]]) -> None:
     was_current_too_long = False
     for obj in versions:
         status = obj.get("status") or {}
-        conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+        listed = {c["type"]: c for c in status.get("conditions") or ()}
+        conditions = {kind: c["status"] for kind, c in listed.items()}
         reading = read(obj)
         assert "observedGeneration" in status, "read as current before it is seen"
         assert not {"Reconciling", "Stalled"} <= conditions.keys()
         if conditions:
             assert "Ready" in conditions or conditions.keys() <= OF_OTHER_WRITERS
+        if (ready := listed.get("Ready")) is not None:
+            assert ready["observedGeneration"] == status["observedGeneration"]
         if reading is Reading.CURRENT:
             assert conditions["Ready"] == "True", f"current, and has {conditions}"
             assert status["state"] == "Ready"

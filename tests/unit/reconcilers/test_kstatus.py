@@ -149,7 +149,9 @@ def test_the_check_finds_what_would_mislead(conditions: Any) -> None:
         "status": {
             "observedGeneration": 1,
             "state": "Ready",
-            "conditions": [{"type": t, "status": s} for t, s in conditions],
+            "conditions": [
+                {"type": t, "status": s, "observedGeneration": 1} for t, s in conditions
+            ],
         },
     }
     with pytest.raises(AssertionError):
