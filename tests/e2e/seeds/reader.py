@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.e2e.workspaces import Kubectl, Live
 #: How often a command is tried whose output may be lost: `kubectl run -it` shows
 #: nothing of a pod that ended between its start and kubectl's attaching to it.
 ATTEMPTS = 4
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Reader:
@@ -68,7 +71,7 @@ class Reader:
         return done.stdout if check else done.stdout + done.stderr
 
     def types_on_terminal(self, command: str, timeout: float = 180) -> str:
-        """Run a command on a terminal of its own; return what that showed."""
+        """Run a command on a terminal; return what that showed, less its colours."""
         done = subprocess.run(
             ["script", "--quiet", "--return", "--command", command, "/dev/null"],
             cwd=self.folder,
@@ -79,7 +82,7 @@ class Reader:
             timeout=timeout,
             check=False,
         )
-        return done.stdout.replace("\r\n", "\n")
+        return COLOUR.sub("", done.stdout).replace("\r\n", "\n")
 
     def asks(self, command: str) -> dict[str, object]:
         """Run a command of a temporary pod; return the JSON in what it shows."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hack.weights import deliver_adapter
 from tests.e2e.seeds.chat import EXAMPLE, EXAMPLE_WITH_ALL_PARAMETERS
 from tests.e2e.seeds.reader import Prepare, Reader, Readers
 from tests.e2e.workspaces import Live
@@ -77,3 +78,23 @@ def test_an_adapter_whose_image_is_a_placeholder_is_taken_and_explained(
     message = serving.wait_reason("InferenceReady", "ImagePullError", 120)
     assert "<YOUR_IMAGE>" in message
     assert serving.events()["ImagePullError"]
+
+
+def test_the_adapter_is_served_with_an_image_in_the_placeholders_place(
+    reader: Reader, serving: Live
+) -> None:
+    image = deliver_adapter("falcon")
+    reader.types(
+        f"sed 's|<YOUR_IMAGE>|{image}|' examples/inference/falcon-7b-adapter.yaml "
+        "| kubectl apply -f -"
+    )
+    serving.wait_reason("InferenceReady", "WorkspaceInferenceStatusPending")
+    serving.wait_serving()
+    assert "Result" in reader.asks(RUN + EXAMPLE.replace("<SERVICE>", NAME))
+    (pod,) = serving.get("pods")
+    (variable,) = [
+        v for v in pod["spec"]["containers"][0]["env"] if v["name"] == "KAITO_ADAPTERS"
+    ]
+    assert json.loads(variable["value"]) == [
+        {"name": "falcon-7b-adapter", "strength": "0.2"}
+    ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hack.weights import deliver_adapter
 from tests.e2e.seeds.reader import Prepare, Reader, Readers
 from tests.e2e.workspaces import Live
 
@@ -15,6 +16,7 @@ pytestmark = [
 
 NAME = "workspace-phi-3-mini"
 ADAPTED = "workspace-phi-3-mini-adapter"
+PLACEHOLDER = "ACR_REPO_HERE.azurecr.io/ADAPTER_HERE:0.0.1"
 ASK = (
     "kubectl run -it --rm --restart=Never curl --image=curlimages/curl -- curl -X POST "
     'http://$CLUSTERIP/chat -H "accept: application/json" -H "Content-Type: '
@@ -62,10 +64,23 @@ def test_an_adapter_whose_image_is_a_placeholder_is_taken_and_explained(
     reader.types("kubectl apply -f examples/inference/phi-3-mini-adapter.yaml")
     workspace = reader.workspace(ADAPTED)
     message = workspace.wait_reason("InferenceReady", "ImagePullError", 120)
-    assert "ACR_REPO_HERE.azurecr.io/ADAPTER_HERE:0.0.1" in message
+    assert PLACEHOLDER in message
     shown = reader.types("kubectl get svc workspace-phi-3-mini-adapter")
     assert "80/TCP,29500/TCP" in shown
-    workspace.kubectl("delete", "workspace", ADAPTED, "--timeout=60s")
+
+
+def test_the_adapter_is_served_with_an_image_in_the_placeholders_place(
+    reader: Reader,
+) -> None:
+    image = deliver_adapter("phi3")
+    reader.types(
+        f"sed 's|{PLACEHOLDER}|{image}|' examples/inference/phi-3-mini-adapter.yaml "
+        "| kubectl apply -f -"
+    )
+    reader.workspace(ADAPTED).wait_serving()
+    address = f'kubectl get svc {ADAPTED} -o jsonpath="{{.spec.clusterIPs[0]}}"'
+    reader.export("CLUSTERIP", reader.types(address))
+    assert "Result" in reader.asks(ASK)
 
 
 @pytest.mark.parametrize(
