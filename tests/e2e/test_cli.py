@@ -142,6 +142,7 @@ def test_the_planned_objects_are_taken_by_the_api_server(
     planned = pykaito("plan", "-f", "-", "-n", namespace, "-o", "yaml", stdin=spec)
     assert planned.returncode == 0, planned.stderr
     told = kubectl("apply", "--dry-run=server", "-f", "-", stdin=planned.stdout).stdout
+    assert "machine.kaito.sh/told-" in told
     assert "service/told created" in told
     assert "deployment.apps/told created" in told
 
