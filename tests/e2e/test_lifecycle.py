@@ -73,18 +73,31 @@ def edit_command(applied: Applied) -> str:
 def test_an_edited_command_stays_and_is_reported(
     kubectl: Kubectl, operator: str, applied: Applied
 ) -> None:
+    """It stays through a restart of the operator and changes of all else."""
     wait_for_workload(applied)
     edited = edit_command(applied)
     applied.wait_event("FieldsLeftToOwner", "kubectl-edit")
     restart_operator(kubectl, operator)
     kubectl("rollout", "status", "-n", operator, "deployment/pykaito", "--timeout=120s")
-    applied.kubectl("annotate", "workspace", applied.name, "touched=yes")
-    applied.wait_reason("InferenceReady", "ImagePullError")
+    settings = "--from-literal=inference_config.yaml=vllm: {max-model-len: 1024}"
+    applied.kubectl("create", "configmap", "settings", settings)
+    source = {"name": "tone", "image": "registry.invalid/tone:1"}
+    change = {"config": "settings", "adapters": [{"source": source}]}
+    patch = json.dumps({"inference": change})
+    applied.kubectl("patch", "workspace", applied.name, "--type=merge", "-p", patch)
+    applied.kubectl(
+        *("wait", "deployment", applied.name, "--timeout=60s"),
+        "--for=jsonpath={.spec.template.spec.initContainers[2].image}="
+        "registry.invalid/tone:1",
+    )
+    (deployment,) = applied.get("deployments")
+    assert "settings" in json.dumps(deployment["spec"]["template"]["spec"]["volumes"])
     assert command_of(applied) == edited
     assert "kubectl-edit" in applied.wait_reason("InferenceReady", "ImagePullError")
     applied.kubectl("delete", "deployment", applied.name)
     applied.kubectl("wait", "deployment", applied.name, "--for=create", "--timeout=60s")
     assert "--load_in_4bit" not in command_of(applied)
+    assert "--max_model_len 1024" in command_of(applied)
 
 
 def test_an_operator_killed_at_any_moment_leaves_no_second_child(
