@@ -87,6 +87,12 @@ def images(kubeconfig: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def missing_image(images: dict[str, str]) -> str:
+    """An image that its registry does not have, and says so at once."""
+    return f"{images['operator'].rpartition(':')[0]}:missing"
+
+
+@pytest.fixture(scope="session")
 def operator(kubeconfig: Path, images: dict[str, str]) -> str:
     """The operator of this checkout, installed by its chart; its namespace."""
     paths.CLUSTER.mkdir(exist_ok=True)

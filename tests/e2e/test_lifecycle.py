@@ -14,16 +14,16 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-#: No such image: the workload is applied in full and never starts, which is all
-#: that these tests need.
-WEIGHTS = "registry.invalid/falcon:1"
 #: How often the operator is killed; `make soak` asks for more.
 KILLS = int(os.environ.get("SOAK_KILLS", "3"))
 
 
 @pytest.fixture
-def applied(kubectl: Kubectl, namespace: str, gpu_node: str) -> Applied:
-    obj = prepared(example("falcon-7b.yaml"), node=gpu_node, weights=WEIGHTS)
+def applied(
+    kubectl: Kubectl, namespace: str, gpu_node: str, missing_image: str
+) -> Applied:
+    """A Workspace whose workload is applied in full and never starts."""
+    obj = prepared(example("falcon-7b.yaml"), node=gpu_node, weights=missing_image)
     obj["resource"]["labelSelector"]["matchLabels"] = {}
     return Applied(kubectl, namespace, obj)
 
@@ -101,10 +101,10 @@ def test_an_edited_command_stays_and_is_reported(
 
 
 def test_an_operator_killed_at_any_moment_leaves_no_second_child(
-    kubectl: Kubectl, operator: str, namespace: str, gpu_node: str
+    kubectl: Kubectl, operator: str, namespace: str, gpu_node: str, missing_image: str
 ) -> None:
     rng = random.Random(20261121)  # noqa: S311 - a seed, no secret
-    obj = prepared(example("falcon-7b.yaml"), node=gpu_node, weights=WEIGHTS)
+    obj = prepared(example("falcon-7b.yaml"), node=gpu_node, weights=missing_image)
     obj["resource"]["labelSelector"]["matchLabels"] = {}
     applied = Applied(kubectl, namespace, obj)
     seen: dict[str, list[str]] = {}

@@ -25,8 +25,6 @@ pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(300)]
 
 #: How long a change may take until it is followed.
 SECONDS = 60
-#: No such image: the workload is applied in full and never starts.
-WEIGHTS = "registry.invalid/phi-2:1"
 
 Json = dict[str, Any]
 
@@ -429,9 +427,9 @@ def own_server(watch: Callable[..., Watched]) -> Watched:
 
 
 @pytest.fixture(scope="module")
-def preset(watch: Callable[..., Watched]) -> Watched:
+def preset(watch: Callable[..., Watched], missing_image: str) -> Watched:
     """A Workspace that serves a preset, once its pods wait for their images."""
-    image = {"accessMode": "private", "presetOptions": {"image": WEIGHTS}}
+    image = {"accessMode": "private", "presetOptions": {"image": missing_image}}
     inference = {"inference": {"preset": {"name": "phi-2", **image}}}
     watched = watch("preset", inference, serves=False, beside=[settings(1024)])
     watched.applied.wait_reason("InferenceReady", "ImagePullError", 120)
