@@ -1,6 +1,7 @@
 """Instance types and their GPUs: ``skus.yaml``, read once, looked up by name."""
 
 import difflib
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -23,7 +24,9 @@ class UnknownSkuError(LookupError):
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(
+        alias_generator=to_camel, defer_build=True, extra="forbid", frozen=True
+    )
 
 
 class Gpu(_Row):
@@ -53,7 +56,8 @@ class _Tables(_Row):
     skus: dict[Cloud, tuple[_Skus, ...]]
 
 
-class Sku(_Row):
+@dataclass(frozen=True, slots=True)
+class Sku:
     """One instance type."""
 
     name: str

@@ -22,7 +22,11 @@ class UnknownPresetError(LookupError):
 
 class _Row(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+        alias_generator=to_camel,
+        defer_build=True,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
     )
 
 
