@@ -4,8 +4,12 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 
+from pykaito.reconcilers.hub.web import quoted
+
 #: Bytes of a file that is kept, at most.
 FILE_LIMIT = 16 << 20
+#: Bytes of what is said of one file, which is a few hundred; more are passed over.
+PAX_LIMIT = 1 << 20
 #: Bytes of a layer that are unpacked, at most.
 UNPACKED_LIMIT = 256 << 20
 
@@ -29,16 +33,20 @@ class LayerReader:
 
     Args:
         wanted: which files' contents to keep, by their path without a slash first.
+        listed: which files' sizes to keep; a layer can have millions of files.
     """
 
-    def __init__(self, wanted: Callable[[str], bool]) -> None:
-        #: The bytes of each file seen so far, by its path.
+    def __init__(
+        self, wanted: Callable[[str], bool], listed: Callable[[str], bool]
+    ) -> None:
+        #: The bytes of each listed file seen so far, by its path.
         self.sizes: dict[str, int] = {}
         #: What the wanted files hold.
         self.contents: dict[str, bytes] = {}
         #: Whether nothing more is to be had of it.
         self.done = False
         self._wanted = wanted
+        self._listed = listed
         self._head = b""
         self._unpack: Callable[[bytes], Iterator[bytes]] | None = None
         self._zlib = zlib.decompressobj(_GZIP_WINDOW)
@@ -116,11 +124,12 @@ class LayerReader:
         name = pax.get("path", entry.name).removeprefix("./").lstrip("/")
         size = _whole(pax.get("size", "")) or entry.size
         if size < 0:
-            raise LayerError(f"the file {name} has a size of {size}")
+            raise LayerError(f"the file {quoted(name)} has a size of {size}")
         extended = entry.type == tarfile.XHDTYPE
-        if entry.isreg():
+        wanted = entry.isreg() and self._wanted(name)
+        if entry.isreg() and self._listed(name):
             self.sizes[name] = size
-        if size <= FILE_LIMIT and (extended or (entry.isreg() and self._wanted(name))):
+        if (wanted and size <= FILE_LIMIT) or (extended and size <= PAX_LIMIT):
             self._entry = (entry.type, name, size)
         else:
             self._skip = 0 if _empty(entry) else _padded(size)
@@ -154,13 +163,13 @@ def _whole(text: str) -> int:
 
 def _records(content: bytes) -> dict[str, str]:
     """Return the records of a pax header: each is "LENGTH KEY=VALUE" and a newline."""
-    found = {}
-    while content:
-        number, _, _ = content[:_DIGITS].partition(b" ")
-        length = _whole(number.decode(errors="replace"))
-        if not len(number) < length <= len(content):
+    found, start = {}, 0
+    while start < len(content):
+        number, _, _ = content[start : start + _DIGITS].partition(b" ")
+        end = start + _whole(number.decode(errors="replace"))
+        if not start + len(number) < end <= len(content):
             break
-        key, _, value = content[len(number) + 1 : length - 1].partition(b"=")
+        key, _, value = content[start + len(number) + 1 : end - 1].partition(b"=")
         found[key.decode(errors="replace")] = value.decode(errors="replace")
-        content = content[length:]
+        start = end
     return found

@@ -215,7 +215,7 @@ async def _read(
             found.unread += size
         if found.enough or budget <= 0:
             continue
-        reader = LayerReader(_wanted)
+        reader = LayerReader(_wanted, _listed)
         try:
             budget -= await registry.read(digest, reader, min(LAYER_LIMIT, budget))
         except (LayerError, WebError) as error:
@@ -264,7 +264,8 @@ class _Registry:
                 raise WebError(f"the registry answered {response.status_code}")
             async for chunk in chunks(response):
                 taken += len(chunk)
-                reader.feed(chunk)
+                # A small piece can unpack to seconds of work.
+                await asyncio.to_thread(reader.feed, chunk)
                 if reader.done or taken >= limit:
                     break
         return taken
@@ -327,9 +328,12 @@ def _for_linux(manifests: list[Any]) -> str:
 
 
 def _wanted(path: str) -> bool:
-    pure = PurePosixPath(path)
-    folders = {_relative(folder) for folder in WEIGHT_FOLDERS}
-    return pure.name in {CONFIG, INDEX} and str(pure.parent) in folders
+    return _listed(path) and PurePosixPath(path).name in {CONFIG, INDEX}
+
+
+def _listed(path: str) -> bool:
+    folder, _, _ = path.rpartition("/")
+    return folder in map(_relative, WEIGHT_FOLDERS)
 
 
 def _relative(folder: str) -> str:

@@ -118,8 +118,9 @@ def parameters(challenge: str) -> dict[str, str]:
 
 
 def quoted(value: Any) -> str:
-    """Return a part of an answer for a message: short, and on one line."""
-    text = " ".join(str(value).split())
+    """Return a part of an answer for a message: short, on one line, and printable."""
+    printable = "".join(c if c.isprintable() else " " for c in str(value)[:2000])
+    text = " ".join(printable.split())
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line
 
 

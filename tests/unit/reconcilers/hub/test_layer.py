@@ -2,6 +2,7 @@
 
 import gzip
 import tarfile
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -25,8 +26,12 @@ def wanted(path: str) -> bool:
     return path == "workspace/weights/config.json"
 
 
+def in_folder(path: str) -> bool:
+    return path.startswith("workspace/weights/")
+
+
 def read(content: bytes, step: int = 1 << 16) -> LayerReader:
-    reader = LayerReader(wanted)
+    reader = LayerReader(wanted, in_folder)
     for start in range(0, len(content), step):
         reader.feed(content[start : start + step])
     return reader
@@ -83,6 +88,36 @@ def test_zeros_that_unpack_to_more_than_all_memory_are_left(
     assert reader._unpacked <= 6 << 20
 
 
+def test_files_elsewhere_are_not_even_counted() -> None:
+    reader = read(layer({"usr/bin/python": b"x", "workspace/weights/a": b"x"}))
+    assert reader.sizes == {"workspace/weights/a": 1}
+
+
+def pax(records: bytes) -> bytes:
+    """Return a header that tells the records of the file after it."""
+    entry = tarfile.TarInfo("pax")
+    entry.type, entry.size = tarfile.XHDTYPE, len(records)
+    return entry.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % 512)
+
+
+def test_a_million_bytes_of_records_take_no_longer_than_reading_them() -> None:
+    """As many as are read at once; in time that grows with its square it is 7 s."""
+    records = b"4 =\n" * ((module.PAX_LIMIT - 64) // 4) + b"13 size=4097\n"
+    began = time.process_time()
+    reader = read(
+        pax(records)
+        + tarfile.TarInfo("workspace/weights/a").tobuf(tarfile.USTAR_FORMAT)
+    )
+    assert reader.sizes == {"workspace/weights/a": 4097}
+    assert time.process_time() - began < 3
+
+
+def test_more_records_than_any_file_has_are_passed_over() -> None:
+    records = b"13 size=4097\n" + b"4 =\n" * (module.PAX_LIMIT // 4)
+    reader = read(pax(records) + layer({"workspace/weights/a": b"x"}))
+    assert reader.sizes == {"workspace/weights/a": 1}
+
+
 def test_what_cannot_be_read_is_named() -> None:
     with pytest.raises(LayerError, match="zstd"):
         read(b"\x28\xb5\x2f\xfd" + b"x" * 600)
@@ -97,6 +132,15 @@ def test_a_negative_size_is_refused() -> None:
     entry.size = -5
     with pytest.raises(LayerError, match="size of -5"):
         read(entry.tobuf(tarfile.GNU_FORMAT))
+
+
+def test_a_name_that_is_no_text_can_be_told() -> None:
+    entry = tarfile.TarInfo("x\udcff\x1b[2J")
+    entry.size = -5
+    with pytest.raises(LayerError) as caught:
+        read(entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+    assert str(caught.value).isprintable()
+    assert str(caught.value).encode()
 
 
 PLAIN = layer(FILES)
