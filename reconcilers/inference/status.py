@@ -10,6 +10,7 @@ from pykaito.operator.objects import Object, namespace
 from pykaito.reconcilers.conditions import Condition, with_help
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, diagnose, pending
 from pykaito.reconcilers.inference.diagnosis.patience import PATIENCE, moment, waited
+from pykaito.reconcilers.inference.templates import current_pods
 from pykaito.reconcilers.quota import QUOTA_EXCEEDED, explain_quota
 
 #: The types that the inference reconciler owns.
@@ -39,7 +40,7 @@ def judge(
         return Diagnosis(
             InferenceReason.SUCCESS, f"{wanted} of {wanted} replicas serve"
         )
-    found = diagnose(pods, workspace, now)
+    found = diagnose(current_pods(deployed, pods), workspace, now)
     if found.progressing:
         found = _refused(deployed, status, now) or found
     found = _overdue(status, found)

@@ -7,10 +7,11 @@ import pytest
 from pykaito.api.conditions import InferenceReason
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
 from pykaito.reconcilers.inference.status import conditions, judge
-from tests.unit.reconcilers.kubelet import IMAGE, NOW, ago, pod, running, waiting
+from tests.unit.reconcilers.kubelet import IMAGE, NAME, NOW, ago, pod, running, waiting
 from tests.unit.reconcilers.workspaces import raw_workspace
 
 QUOTA = "exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3"
+TEMPLATE = {"spec": {"containers": [{"name": NAME, "image": IMAGE}]}}
 DENIED = pod(waiting("ErrImagePull", "401 Unauthorized"))
 LOADING = pod(running())
 
@@ -25,7 +26,7 @@ def deployed(
 ) -> dict[str, Any]:
     return {
         "metadata": {"name": "d", "namespace": "team", "generation": 1},
-        "spec": {"replicas": replicas},
+        "spec": {"replicas": replicas, "template": TEMPLATE},
         "status": {
             "observedGeneration": observed,
             "replicas": replicas,
@@ -82,6 +83,44 @@ def test_what_a_pod_shows_is_told_of_a_deployment_with_one() -> None:
     message = judged(deployed(), DENIED).message
     assert message.startswith("pod ")
     assert IMAGE in message
+
+
+def of_another(**container: Any) -> dict[str, Any]:
+    containers = [{"name": NAME, "image": IMAGE, **container}]
+    return pod(waiting("ErrImagePull", "401"), spec={"containers": containers})
+
+
+@pytest.mark.parametrize(
+    "change", [{"image": "old:1"}, {"command": ["old"]}, {"env": [{"name": "A"}]}]
+)
+def test_pods_of_an_earlier_template_say_nothing_of_this_one(change: Any) -> None:
+    found = judged(deployed(), of_another(**change), LOADING)
+    assert "is loading the model" in found.message
+
+
+def test_pods_are_of_an_earlier_template_until_one_of_this_was_made() -> None:
+    assert judged(deployed(updated=0), DENIED).progressing
+    assert judged(deployed(observed=0), DENIED).progressing
+
+
+def test_settings_of_a_template_tell_its_pods_from_earlier_ones() -> None:
+    marked = deployed()
+    marked["spec"]["template"] = TEMPLATE | {"metadata": {"annotations": {"sum": "2"}}}
+    current = pod(running())
+    current["metadata"]["annotations"] = {"sum": "2", "other": "x"}
+    assert "loading" in judged(marked, DENIED, current).message
+
+
+def test_what_something_else_adds_to_a_pod_makes_it_no_other() -> None:
+    containers = [{"name": NAME, "image": IMAGE}, {"name": "proxy", "image": "p:1"}]
+    meshed = pod(
+        waiting("ErrImagePull", "401 Unauthorized"), spec={"containers": containers}
+    )
+    assert judged(deployed(), LOADING | {"spec": {}}, meshed).reason == "ImagePullError"
+
+
+def test_pods_that_are_all_changed_on_their_way_are_taken_for_current() -> None:
+    assert judged(deployed(), of_another(image="mirror/x:1")).reason == "ImagePullError"
 
 
 def test_a_deployment_without_replicas_waits() -> None:

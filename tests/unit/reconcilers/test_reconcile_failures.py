@@ -110,6 +110,14 @@ async def applied(world: World) -> None:
     await world.add_node()
     await world.add_workspace()
     await eventually(lambda: world.deployment() is not None)
+    status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
+    await world.api.patch(
+        DEPLOYMENTS,
+        NAME,
+        {"status": status},
+        namespace="default",
+        subresource="status",
+    )
 
 
 async def report(world: World, status: dict[str, Any]) -> None:
