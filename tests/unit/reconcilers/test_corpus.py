@@ -5,8 +5,11 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pykaito.api import labels
+from pykaito.api.validate import violations
 from pykaito.operator.admission import AdmissionRequest, Operation
 from pykaito.operator.cache import Cache
 from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, NODES, SERVICES
@@ -15,7 +18,8 @@ from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.lookups import Lookups, NoHub
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.corpus.cases import Case, Object, invalid_workspaces
-from tests.unit.operator.virtual_time import VirtualClock
+from tests.corpus.mutations import mutations
+from tests.unit.operator.virtual_time import VirtualClock, run_virtual
 from tests.unit.reconcilers.cluster_api import ClusterApi
 from tests.unit.reconcilers.workspaces import node
 from tests.unit.reconcilers.world import World
@@ -39,15 +43,13 @@ def namespace_of(case: Case) -> str:
     return f"case-{CASES.index(case)}"
 
 
-def stored(case: Case) -> Object:
+def placed(obj: Object, namespace: str) -> Object:
     """Return the object as an API server without our CRD's rules would store it."""
-    namespace = namespace_of(case)
     metadata = {"namespace": namespace, "uid": namespace, "generation": 1}
-    status = {"observedGeneration": -1}
     return {
-        **case.obj,
-        "metadata": {**case.obj["metadata"], **metadata},
-        "status": status,
+        **obj,
+        "metadata": {**obj["metadata"], **metadata},
+        "status": {"observedGeneration": -1},
     }
 
 
@@ -85,7 +87,7 @@ async def test_the_webhook_refuses_each_with_path_and_remedy(
 ) -> None:
     missed = []
     for case in CASES:
-        obj = stored(case)
+        obj = placed(case.obj, namespace_of(case))
         request = AdmissionRequest(
             uid="u",
             operation=Operation.CREATE,
@@ -110,7 +112,7 @@ async def test_without_webhook_and_rules_each_is_stopped_and_told_the_same() -> 
     world = World()
     await fill(world.api)
     for case in CASES:
-        await world.api.create(WORKSPACES, stored(case))
+        await world.api.create(WORKSPACES, placed(case.obj, namespace_of(case)))
     async with world.operator():
         await asyncio.sleep(60)
         missed = []
@@ -124,3 +126,29 @@ async def test_without_webhook_and_rules_each_is_stopped_and_told_the_same() -> 
     assert len(world.api.stored(WORKSPACES)) == len(CASES)
     for children in (MACHINES, DEPLOYMENTS, SERVICES):
         assert world.api.stored(children) == []
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(pairs=st.lists(mutations(), min_size=30, max_size=30))
+def test_no_workspace_makes_a_reconciler_fail(
+    pairs: list[tuple[Object, Object]],
+) -> None:
+    objects = [obj for _, obj in pairs]
+
+    async def reconcile() -> None:
+        world = World()
+        await world.api.create(NODES, NODE)
+        for number, obj in enumerate(objects):
+            await world.api.create(WORKSPACES, placed(obj, f"case-{number}"))
+        async with world.operator():
+            await asyncio.sleep(60)
+        for found in world.api.stored(WORKSPACES):
+            obj = objects[int(found["metadata"]["namespace"].removeprefix("case-"))]
+            assert found["status"]["observedGeneration"] == 1
+            stalled = [
+                c for c in found["status"]["conditions"] if c["type"] == "Stalled"
+            ]
+            for violation in violations(obj)[:1]:
+                assert str(violation) in stalled[0]["message"]
+
+    run_virtual(reconcile())
