@@ -484,7 +484,8 @@ def test_a_tuning_workspace_is_explained_whatever_changes(
         "resource": {"labelSelector": {"matchLabels": {"apps": "tuned"}}},
         "tuning": tuning,
     }
-    settings = "--from-literal=training_config.yaml=training_config: {}"
+    text = "training_config: {QuantizationConfig: {load_in_4bit: true}}"
+    settings = f"--from-literal=training_config.yaml={text}"
     kubectl("create", "configmap", "settings", "-n", namespace, settings)
     applied = Applied(kubectl, namespace, obj)
     applied.wait_reason("Ready", "TuningNotSupported")
