@@ -7,6 +7,7 @@
      ├ ApplyConflictError    409: another manager owns a field being applied
      ├ ExpiredError          410: the resource version is too old to watch from
      ├ InvalidError          422: a field has a value that the schema refuses, or
+     │                       400: one that cannot be read, such as a quantity, or
      │                       500: an apply has a field that is not in the schema
      ├ ForbiddenError        403: RBAC or admission says no
      ├ UnauthorizedError     401
@@ -148,6 +149,7 @@ class TransportError(ServerError):
 
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {
+    400: InvalidError,
     401: UnauthorizedError,
     403: ForbiddenError,
     404: NotFoundError,

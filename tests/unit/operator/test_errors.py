@@ -21,7 +21,8 @@ from pykaito.operator.errors import (
 @pytest.mark.parametrize(
     ("code", "reason", "expected"),
     [
-        (400, "BadRequest", ApiError),
+        (400, "BadRequest", InvalidError),
+        (405, "MethodNotAllowed", ApiError),
         (401, "Unauthorized", UnauthorizedError),
         (403, "Forbidden", ForbiddenError),
         (404, "NotFound", NotFoundError),
