@@ -22,13 +22,18 @@ BUSYBOX = "/usr/local/bin/busybox"
 _TOOLS_MOUNT = {"name": "tools", "mountPath": TOOLS}
 
 
-def copy_tool(runtime_image: str) -> dict[str, Any]:
+def other_than(main: str, name: str) -> str:
+    """Return the name for a container beside the main one, which is the Workspace's."""
+    return name if name != main else f"{name}-image"
+
+
+def copy_tool(runtime_image: str, *, main: str) -> dict[str, Any]:
     """Return the init container that puts a static shell where others find it.
 
     Images of weights and adapters may be FROM scratch and hold no command at all.
     """
     return {
-        "name": "copy-tool",
+        "name": other_than(main, "copy-tool"),
         "image": runtime_image,
         "command": [BUSYBOX, "cp", BUSYBOX, f"{TOOLS}/busybox"],
         "terminationMessagePolicy": LAST_WORDS,

@@ -64,7 +64,11 @@ def preset_pod(
     adapters = workspace.inference.adapters if workspace.inference else ()
     main = workspace.metadata.name
     from_images = [
-        *([copy_weights(server.weights_image)] if server.weights_image else ()),
+        *(
+            [copy_weights(server.weights_image, main=main)]
+            if server.weights_image
+            else ()
+        ),
         *lora.copy_adapters(adapters, main=main),
     ]
     spec: dict[str, Any] = {
@@ -79,7 +83,7 @@ def preset_pod(
         },
         "terminationGracePeriodSeconds": DRAIN_SECONDS + 15,
         "affinity": affinity(nodes),
-        "initContainers": [copy_tool(runtime_image), *from_images]
+        "initContainers": [copy_tool(runtime_image, main=main), *from_images]
         if from_images
         else [],
         "containers": [
@@ -141,8 +145,9 @@ def command(server: ModelServer) -> str:
 
 def revision_of(deployed: Mapping[str, Any]) -> str:
     """Return the commit that a Deployment's command names; empty for none."""
-    main = deployed["spec"]["template"]["spec"]["containers"][0]
-    found = _REVISION.search(" ".join(main.get("command") or ()))
+    pod = deployed["spec"].get("template", {}).get("spec", {})
+    words = [word for c in pod.get("containers", ()) for word in c.get("command") or ()]
+    found = _REVISION.search(" ".join(words))
     return found[1] if found else ""
 
 

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from pykaito.reconcilers.inference.manifests.containers import TOOLS, copy_from
+from pykaito.reconcilers.inference.manifests.containers import (
+    TOOLS,
+    copy_from,
+    other_than,
+)
 
 WEIGHTS = "/workspace/weights"
 
@@ -16,7 +20,7 @@ WEIGHT_FOLDERS = (
 )
 
 
-def copy_weights(image: str) -> dict[str, Any]:
+def copy_weights(image: str, *, main: str) -> dict[str, Any]:
     """Return the init container that copies the weights out of their image."""
     target = "/mnt/weights"
     script = (
@@ -26,4 +30,5 @@ def copy_weights(image: str) -> dict[str, Any]:
         f"echo 'no config.json in {' or '.join(WEIGHT_FOLDERS)} of this image' >&2; "
         "exit 1"
     )
-    return copy_from(image, "weights", script, {"name": "weights", "mountPath": target})
+    mount = {"name": "weights", "mountPath": target}
+    return copy_from(image, other_than(main, "weights"), script, mount)

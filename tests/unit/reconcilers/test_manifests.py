@@ -119,8 +119,10 @@ def planned(workspace: Workspace, resources: dict[str, str] | None = None) -> Pl
     )
 
 
-def deployment(inference: Any = HUB, **options: Any) -> dict[str, Any]:
-    raw = raw_workspace(inference=inference)
+def deployment(
+    inference: Any = HUB, metadata: Any = None, **options: Any
+) -> dict[str, Any]:
+    raw = raw_workspace(inference=inference, metadata=metadata or {})
     workspace = parse(Workspace, raw)
     resources = options.pop("resources", None)
     defaults = {"nodes": ["gpu-1", "gpu-0"], "runtime_image": "registry/transformers:1"}
@@ -172,6 +174,15 @@ def test_the_objects_are_as_in_the_golden_file(name: str) -> None:
         "if the change is meant, write it: python -m tests.unit.reconcilers."
         "test_manifests"
     )
+
+
+@pytest.mark.parametrize("name", ["weights", "copy-tool", "adapter-tone-v2"])
+def test_the_containers_of_a_workspace_of_any_name_differ(name: str) -> None:
+    both = PRIVATE | {"adapters": ADAPTERS["adapters"]}
+    spec = pod(both, metadata={"name": name})
+    assert spec["containers"][0]["name"] == name
+    names = [c["name"] for c in (*spec["initContainers"], *spec["containers"])]
+    assert len(set(names)) == len(names) == 4
 
 
 def test_a_load_balancer_is_made_only_when_asked_for() -> None:
