@@ -41,13 +41,19 @@ def image_field(view: PodView, container: ContainerSpec | None) -> ImageField:
             f"{template_path(container)}.image",
             "inference.template.spec.imagePullSecrets",
         )
-    if container.spec["name"] == WEIGHTS and preset_options(view).get("image"):
+    if _brings_weights(container) and preset_options(view).get("image"):
         path = "inference.preset.presetOptions"
         return ImageField(f"{path}.image", f"{path}.imagePullSecrets", fixed=True)
     if (index := _adapter_index(view, container)) is not None:
         path = f"inference.adapters[{index}].source"
         return ImageField(f"{path}.image", f"{path}.imagePullSecrets")
     return OF_THE_OPERATOR
+
+
+def _brings_weights(container: ContainerSpec) -> bool:
+    # A Workspace may have that name itself, and then the container has a longer one.
+    named = str(container.spec["name"]).startswith(WEIGHTS)
+    return named and container.kind == "initContainers"
 
 
 def template_path(container: ContainerSpec) -> str:

@@ -83,6 +83,7 @@ def test_a_pull_that_is_denied_is_told_with_the_secret_that_should_help() -> Non
     ("name", "image", "field"),
     [
         ("weights", IMAGE, "inference.preset.presetOptions.imagePullSecrets"),
+        ("weights-image", IMAGE, "inference.preset.presetOptions.imagePullSecrets"),
         (
             "adapter-b",
             "b.example.com/b:1",
