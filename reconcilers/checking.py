@@ -30,7 +30,12 @@ def checked(live: Object, nodes: Iterable[Object]) -> tuple[Workspace, tuple[str
     if faults := violations(live):
         raise PlanError(PlanReason.SPEC_INVALID, "; ".join(map(str, faults)))
     workspace = parse(Workspace, normalized(live))
-    return workspace, check_instance_type(workspace, instance_types(nodes))
+    known = instance_types(nodes)
+    if "targetNodeCount" in (live.get("status") or {}):
+        # It was planned before, and its type cannot be changed: it is not misspelt,
+        # and a node that went away may come back.
+        known |= {workspace.resource.instance_type or ""}
+    return workspace, check_instance_type(workspace, known)
 
 
 def instance_types(nodes: Iterable[Object]) -> frozenset[str]:

@@ -42,6 +42,24 @@ async def test_without_another_node_the_loss_is_told() -> None:
         assert world.condition("Stalled") == {}
 
 
+async def test_a_lost_node_of_a_type_that_no_table_has_may_come_back() -> None:
+    instance_type = "our-own"
+    labels = LABELS | {"node.kubernetes.io/instance-type": instance_type}
+    world = World()
+    async with world.operator():
+        await world.add_node(labels=labels)
+        await world.add_workspace(resource={"instanceType": instance_type})
+        await world.until("ResourceReady", "True")
+        await world.lose_node("gpu-0")
+        await world.until_reason("ResourceReady", "NoMatchingNode")
+        await world.at_rest()
+    async with world.operator():
+        await world.at_rest()
+        assert world.condition("Stalled") == {}
+        await world.add_node(labels=labels)
+        await world.until("ResourceReady", "True")
+
+
 async def test_a_node_that_loses_the_label_is_given_back() -> None:
     world = World()
     async with world.operator():
