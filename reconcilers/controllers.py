@@ -1,6 +1,6 @@
 """Which changes wake which reconciler."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,16 @@ from pykaito.operator.objects import (
     namespace,
 )
 from pykaito.operator.objects import labels as labels_of
+from pykaito.operator.predicates import Predicate
 from pykaito.operator.reconcile import Request
 from pykaito.provisioners.protocol import Context
 from pykaito.provisioners.registry import load_provisioners
+from pykaito.reconcilers.inference import status as inference_status
 from pykaito.reconcilers.inference.reconciler import InferenceReconciler, Informers
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.machine import MachineReconciler
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
+from pykaito.reconcilers.workspace import status as workspace_status
 from pykaito.reconcilers.workspace.reconciler import WorkspaceReconciler
 
 #: Workspaces by the ConfigMap of their settings.
@@ -88,6 +91,7 @@ def controllers(
                 (nodes, workspaces_that_may_use, node_changed),
                 (lookups.configs.metadata, workspaces_configured_by),
             ],
+            predicates=[unless_reworded(workspace_status.CONDITIONS)],
         ),
         Controller(
             MachineReconciler(client, machines, provisioners, events, clock, written),
@@ -116,6 +120,11 @@ def controllers(
                 (nodes, workspaces_that_may_use, node_changed),
                 (lookups.configs.metadata, workspaces_configured_by),
             ],
+            predicates=[
+                unless_reworded(
+                    (*inference_status.CONDITIONS, *workspace_status.CONDITIONS)
+                )
+            ],
         ),
     )
 
@@ -124,6 +133,36 @@ def workspace_of_pod(pod: Object) -> Iterable[Key]:
     """Return the Workspace that a pod's label names."""
     workspace = labels_of(pod).get(labels.WORKSPACE)
     return [Key(namespace(pod), workspace)] if workspace else []
+
+
+def unless_reworded(conditions: Collection[str]) -> Predicate:
+    """Pass changes of a Workspace but those of these conditions' messages alone.
+
+    A reconciler that is refused tells it and backs off. It would be woken at once by
+    what it told, and where each refusal reads differently, without end.
+    """
+
+    def without_words(workspace: Object) -> Object:
+        status = workspace.get("status") or {}
+        told = [
+            {**condition, "message": ""}
+            if condition["type"] in conditions
+            else condition
+            for condition in status.get("conditions") or ()
+        ]
+        metadata = {**workspace["metadata"], "resourceVersion": ""}
+        return {
+            **workspace,
+            "metadata": metadata,
+            "status": {**status, "conditions": told},
+        }
+
+    def passes(old: Object | None, new: Object | None) -> bool:
+        if old is None or new is None:
+            return True
+        return without_words(old) != without_words(new)
+
+    return passes
 
 
 def node_changed(old: Object | None, new: Object | None) -> bool:

@@ -1,10 +1,16 @@
 """What the API server does not take is told in a condition, and tried again."""
 
 import asyncio
+import itertools
 
 import pytest
 
-from pykaito.operator.errors import ApiError, ForbiddenError, InvalidError
+from pykaito.operator.errors import (
+    ApiError,
+    ForbiddenError,
+    InvalidError,
+    error_from_status,
+)
 from pykaito.operator.objects import DEPLOYMENTS, SERVICES, Resource
 from pykaito.reconcilers.resources import MACHINES
 from tests.unit.operator.virtual_time import eventually
@@ -61,7 +67,10 @@ async def test_what_an_earlier_workspace_of_the_name_left_is_waited_out(
             "labels": {"kaito.sh/workspace": NAME},
             "ownerReferences": [owner],
         },
-        "spec": {},
+        "spec": {
+            "replicas": 1,
+            "template": {"spec": {"containers": [{"name": NAME, "image": "old:1"}]}},
+        },
     }
     world = World()
     before = await world.api.create(kind, left)
@@ -106,6 +115,39 @@ async def test_a_refused_machine_is_told_in_the_servers_words_and_tried_again() 
         refuse(world, MACHINES, None)
         await eventually(lambda: len(world.machines()) == 1, within=120)
         await world.until("ResourceReady", "True")
+
+
+async def test_a_field_that_the_server_cannot_read_is_told() -> None:
+    message = "v1.Deployment: quantities must match the regular expression"
+    world = World()
+    async with world.operator():
+        refuse(world, DEPLOYMENTS, error_from_status({"code": 400, "message": message}))
+        await world.add_node()
+        await world.add_workspace()
+        await world.until_reason("InferenceReady", "ApplyRefused")
+        assert message in world.condition("Stalled")["message"]
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENTS, MACHINES])
+async def test_refusals_that_read_differently_are_no_reason_for_haste(
+    kind: Resource,
+) -> None:
+    tries = itertools.count(1)
+
+    def fault(verb: str, asked: Resource) -> ApiError | None:
+        if (verb, asked) != ("apply", kind):
+            return None
+        order = "cpu, memory" if next(tries) % 2 else "memory, cpu"
+        return InvalidError(f"no such units: {order}", status=422)
+
+    world = World()
+    world.api.fault = fault
+    async with world.operator():
+        await world.add_node()
+        await world.add_workspace()
+        await world.until("Stalled", "True")
+        await asyncio.sleep(1)
+        assert next(tries) < 20
 
 
 async def test_pods_that_nobody_may_create_are_told() -> None:
