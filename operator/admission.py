@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from pykaito.operator import wire
 from pykaito.operator.objects import Object
 
 API_VERSION = "admission.k8s.io/v1"
@@ -132,7 +133,7 @@ def parse_review(body: bytes) -> AdmissionRequest:
         MalformedReviewError: the body is anything else.
     """
     try:
-        review = orjson.loads(body)
+        review = wire.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedReviewError(f"the body is no JSON: {error}") from None
     review = _mapping(review, "the body")

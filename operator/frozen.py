@@ -64,27 +64,34 @@ class FrozenList(list[Any]):
         return [_thaw(value) for value in self]
 
 
-def freeze(obj: Mapping[str, Any]) -> FrozenDict:
-    """Return a frozen copy of parsed JSON."""
+DEEPEST = 200
+"""Containers inside each other that are kept. It is more than any kind has, and less
+than what orjson writes (254) and what Python's stack holds."""
+
+
+def freeze(obj: Mapping[str, Any], room: int = DEEPEST) -> FrozenDict:
+    """Return a frozen copy of parsed JSON, with None for what is nested too deep.
+
+    A schema that leaves content alone lets everyone nest as deep as they like.
+    """
     # Most values are strings: one copy in C, then only the containers by hand.
     frozen = FrozenDict(obj)
     for field, value in obj.items():
-        if isinstance(value, dict):
-            dict.__setitem__(frozen, field, freeze(value))
-        elif isinstance(value, list):
-            dict.__setitem__(frozen, field, _freeze_list(value))
+        if isinstance(value, dict | list):
+            dict.__setitem__(frozen, field, _freeze(value, room))
     return frozen
 
 
-def _freeze_list(values: list[Any]) -> FrozenList:
-    return FrozenList(
-        freeze(value)
-        if isinstance(value, dict)
-        else _freeze_list(value)
-        if isinstance(value, list)
-        else value
-        for value in values
-    )
+def _freeze_list(values: list[Any], room: int) -> FrozenList:
+    return FrozenList(_freeze(value, room) for value in values)
+
+
+def _freeze(value: Any, room: int) -> Any:
+    if isinstance(value, dict):
+        return freeze(value, room - 1) if room else None
+    if isinstance(value, list):
+        return _freeze_list(value, room - 1) if room else None
+    return value
 
 
 def thaw(obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Lines end at a newline byte and nowhere else. Text-mode line splitting also brea
 at U+0085 and its kin, which are legal inside JSON strings, and tears events apart.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -15,11 +16,46 @@ from pykaito.operator.objects import WatchEvent
 MAX_TEXT = 200
 """Characters of an unreadable answer that are quoted in the error."""
 
+DEEPEST = 500
+"""Containers inside each other that are read. The API server stores 10000 of them
+where a schema leaves content alone; orjson reads 1024, and then nothing at all."""
+
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[]}]', re.DOTALL)
+
+
+def loads(body: bytes) -> Any:
+    """Return the JSON in `body`, with null for what is nested too deep.
+
+    One object that somebody nested must not keep all others from being listed.
+    JSONDecodeError when it is no JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if "depth" not in str(error):
+            raise
+        return orjson.loads(b"".join(_shallow(body)))
+
+
+def _shallow(body: bytes) -> Iterator[bytes]:
+    """Yield the text without the containers below the deepest ones."""
+    depth, kept_until = 0, 0
+    for token in _TOKEN.finditer(body):
+        if token[0] in b"[{":
+            depth += 1
+            if depth == DEEPEST + 1:
+                yield body[kept_until : token.start()] + b"null"
+        elif token[0] in b"]}":
+            if depth == DEEPEST + 1:
+                kept_until = token.end()
+            depth -= 1
+    yield body[kept_until:]
+
 
 def decode(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`; ServerError when it is none."""
     try:
-        parsed = orjson.loads(body)
+        parsed = loads(body)
     except orjson.JSONDecodeError as error:
         raise ServerError(
             f"the answer is no JSON ({error}): {body[:MAX_TEXT]!r}"

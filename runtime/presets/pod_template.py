@@ -11,6 +11,10 @@ from pykaito.runtime.presets.image_reference import image_doubt
 
 FIELD = "inference.template"
 
+#: Fields inside each other; a pod has about ten. The CRD takes any number, and
+#: deeper ones could neither be read nor written.
+DEEPEST = 32
+
 Amounts = dict[str, Decimal]
 
 
@@ -34,6 +38,10 @@ def check_template(template: Mapping[str, Any]) -> None:
                 template[part],
                 "a pod template has metadata and spec alone, as in a Deployment",
             )
+    if _is_deeper(template, DEEPEST):
+        raise InvalidTemplateError(
+            FIELD, template, f"nest no field deeper than {DEEPEST}, as no pod does"
+        )
     _mapping(template.get("metadata") or {}, f"{FIELD}.metadata")
     spec = _mapping(template.get("spec"), f"{FIELD}.spec")
     if not _containers(spec, "containers"):
@@ -106,6 +114,19 @@ def _check_amount(resource: str, amount: Any, path: str) -> None:
     if number < 0 or (whole and number % 1):
         right = "a whole number" if whole else "a number from 0"
         raise InvalidTemplateError(path, amount, f"write {right}")
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether more containers are inside each other than so many."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if isinstance(outer, Mapping) else outer)
+            if isinstance(inner, Mapping | list | tuple)
+        ]
+    return bool(layer)
 
 
 def _requests(container: Mapping[str, Any]) -> Amounts:

@@ -119,7 +119,10 @@ def on_gpus(
 
 def usual_gpus(preset: Preset, *, adapters: int = 0) -> int:
     """Return how many GPUs to ask a node for of which nothing is known."""
-    return preset.gpus or estimate(preset, ASSUMED, adapters=adapters).gpus
+    try:
+        return preset.gpus or estimate(preset, ASSUMED, adapters=adapters).gpus
+    except DoesNotFitError:
+        return ASSUMED.count
 
 
 def _on_unknown(demand: Demand, part: Part) -> Size:

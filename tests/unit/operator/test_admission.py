@@ -53,6 +53,12 @@ def rendered(response: AdmissionResponse) -> dict[str, Any]:
     return answer
 
 
+def test_a_review_of_a_deep_object_is_read() -> None:
+    body = orjson.dumps(review(object={"a": "DEEP"}))
+    deep = body.replace(b'"DEEP"', b'{"a":' * 9000 + b"1" + b"}" * 9000)
+    assert parse_review(deep).object
+
+
 def test_a_review_is_read() -> None:
     request = parse_review(orjson.dumps(review()))
     assert (request.uid, request.operation) == ("705ab4f5", "CREATE")
