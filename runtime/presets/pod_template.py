@@ -119,7 +119,7 @@ def _check_amount(resource: str, amount: Any, path: str) -> None:
 def _is_deeper(value: Any, levels: int) -> bool:
     """Whether more containers are inside each other than so many."""
     layer = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         layer = [
             inner
             for outer in layer
