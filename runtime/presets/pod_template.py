@@ -10,6 +10,7 @@ from pykaito.runtime.presets.gpu import is_accelerator
 from pykaito.runtime.presets.image_reference import image_doubt
 
 FIELD = "inference.template"
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 #: Fields inside each other; a pod has about ten. The CRD takes any number, and
 #: deeper ones could neither be read nor written.
@@ -42,7 +43,8 @@ def check_template(template: Mapping[str, Any]) -> None:
         raise InvalidTemplateError(
             FIELD, template, f"nest no field deeper than {DEEPEST}, as no pod does"
         )
-    _mapping(template.get("metadata") or {}, f"{FIELD}.metadata")
+    metadata = _mapping(template.get("metadata") or {}, f"{FIELD}.metadata")
+    _mapping(metadata.get("labels") or {}, f"{FIELD}.metadata.labels")
     spec = _mapping(template.get("spec"), f"{FIELD}.spec")
     if not _containers(spec, "containers"):
         raise InvalidTemplateError(
@@ -53,6 +55,8 @@ def check_template(template: Mapping[str, Any]) -> None:
     for kind in ("initContainers", "containers"):
         for number, container in enumerate(_containers(spec, kind)):
             _check_container(container, f"{FIELD}.spec.{kind}[{number}]")
+    _list(spec.get("tolerations"), f"{FIELD}.spec.tolerations")
+    _check_affinity(spec.get("affinity"), f"{FIELD}.spec.affinity")
 
 
 def accelerators_of(template: Mapping[str, Any]) -> dict[str, str]:
@@ -105,6 +109,16 @@ def _check_container(container: Any, path: str) -> None:
             _check_amount(str(resource), amount, f"{where}[{resource}]")
 
 
+def _check_affinity(affinity: Any, path: str) -> None:
+    """Check what is combined with the nodes of a Workspace."""
+    for field in ("nodeAffinity", REQUIRED, "nodeSelectorTerms"):
+        affinity = _mapping({} if affinity is None else affinity, path).get(field)
+        path = f"{path}.{field}"
+    for number, term in enumerate(_list(affinity, path)):
+        where = f"{path}[{number}]"
+        _list(_mapping(term, where).get("matchFields"), f"{where}.matchFields")
+
+
 def _check_amount(resource: str, amount: Any, path: str) -> None:
     whole = is_accelerator(resource)
     try:
@@ -146,10 +160,15 @@ def _add(amounts: Amounts, more: Amounts) -> None:
 
 
 def _containers(spec: Mapping[str, Any], kind: str) -> Sequence[Any]:
-    found = spec.get(kind) or []
-    if not isinstance(found, list | tuple):
-        raise InvalidTemplateError(f"{FIELD}.spec.{kind}", found, "write a list")
-    return found
+    return _list(spec.get(kind), f"{FIELD}.spec.{kind}")
+
+
+def _list(value: Any, path: str) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return value
+    raise InvalidTemplateError(path, value, "write a list")
 
 
 def _mapping(value: Any, path: str) -> Mapping[str, Any]:

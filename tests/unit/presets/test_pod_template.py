@@ -71,9 +71,29 @@ def test_a_sidecar_runs_beside_all_that_start_after_it() -> None:
     assert plan(of(template(container(**{GPU: 2}), init=[sidecar]))).gpus_per_node == 3
 
 
+def placed(**fields: Any) -> Any:
+    return {"spec": {"containers": [container()], **fields}}
+
+
+def required(terms: Any) -> Any:
+    found = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    return placed(affinity={"nodeAffinity": found})
+
+
 @pytest.mark.parametrize(
     ("found", "told"),
     [
+        ({"metadata": {"labels": ["a"]}, **placed()}, "metadata.labels: found a list"),
+        (placed(tolerations=5), "spec.tolerations: found '5'; write a list"),
+        (placed(affinity="x"), "spec.affinity: found 'x'; write a mapping"),
+        (placed(affinity={"nodeAffinity": []}), "affinity.nodeAffinity: found a list"),
+        (required("x"), "nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution:"),
+        (required({"nodeSelectorTerms": "x"}), "nodeSelectorTerms: found 'x'"),
+        (required({"nodeSelectorTerms": [None]}), "nodeSelectorTerms[0]: found none"),
+        (
+            required({"nodeSelectorTerms": [{"matchFields": 5}]}),
+            "nodeSelectorTerms[0].matchFields: found '5'",
+        ),
         ({}, "inference.template.spec: found none"),
         ({"spec": {}}, "inference.template.spec.containers: found none"),
         ({"spec": {"containers": []}}, "spec.containers: found a list; list"),
@@ -104,6 +124,12 @@ def test_what_is_no_pod_template_is_refused_with_its_path(
     assert reason is PlanReason.TEMPLATE_INVALID
     assert message.startswith("inference.template.")
     assert told in message
+
+
+def test_fields_of_a_template_may_be_null() -> None:
+    nulls = dict.fromkeys(("tolerations", "affinity", "initContainers", "nodeSelector"))
+    assert plan(of({"metadata": {"labels": None}, **placed(**nulls)})).nodes == 1
+    assert plan(of({"metadata": None, **required(None)})).nodes == 1
 
 
 def test_neither_preset_nor_template_is_refused() -> None:
