@@ -31,6 +31,7 @@ from pykaito.reconcilers.inference.manifests import ConfigFile
 from pykaito.reconcilers.inference.rollout import (
     Strategy,
     interrupts,
+    is_cordoned,
     lacking,
     strategy,
 )
@@ -220,8 +221,9 @@ class InferenceReconciler:
         return manifests.bound_nodes(deployed) or self._nodes(live, lambda _: True)
 
     def _rollout(self, live: Object, planned: Plan, nodes: Sequence[str]) -> Strategy:
+        bound = [n for n in self._informers.nodes.store.list() if name(n) in nodes]
         lack = lacking(
-            [n for n in self._informers.nodes.store.list() if name(n) in nodes],
+            bound,
             planned.node_resources,
             held_by_others(self._informers.machines.store.list(), key(live)),
         )
@@ -230,6 +232,7 @@ class InferenceReconciler:
             self._pods(live),
             lack,
             replicas=min(planned.nodes, len(nodes)),
+            cordoned=bool(bound) and all(map(is_cordoned, bound)),
             now=self._clock.now(),
         )
 

@@ -3,7 +3,8 @@
 A pod more for a while keeps the model served, but needs a second share of a node's
 GPUs. Where no node has one to spare, the old pod has to stop first. Which of the two
 is decided as a rollout begins and stands until it is over, unless the pod more turns
-out to fit nowhere: pods that no Machine tells of may hold the GPUs.
+out to fit nowhere: pods that no Machine tells of may hold the GPUs. While all nodes are
+cordoned nothing stops, since nothing could take its place.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +40,7 @@ def strategy(
     lack: str,
     *,
     replicas: int,
+    cordoned: bool,
     now: datetime,
 ) -> Strategy:
     """Return how to roll out, or to go on doing so.
@@ -48,8 +50,11 @@ def strategy(
         pods: the Workspace's.
         lack: why no node has room for a pod more, empty if one has; see `lacking`.
         replicas: how many are wanted now.
+        cordoned: whether none of the nodes takes pods until someone lets it.
         now: the time.
     """
+    if cordoned:
+        return Strategy(surge=True)
     if deployed is None or not _is_rolling(deployed):
         # One replica less leaves its GPUs, maybe, on a node that stays.
         fewer = deployed is not None and replicas < deployed["spec"]["replicas"]
@@ -57,7 +62,7 @@ def strategy(
     if not _surges(deployed):
         return Strategy(surge=False, why_not=lack)
     waiting = [found for pod in pods if (found := _unscheduled(pod))]
-    if not waiting or not _serves_beside(deployed):
+    if not waiting or not _has_earlier_pods(deployed):
         return Strategy(surge=True)
     condition = min(waiting, key=lambda found: str(found.get("lastTransitionTime")))
     left = PATIENCE - (now - _since(condition, now))
@@ -99,6 +104,11 @@ def lacking(
     return "" if "" in reasons else "; ".join(reasons) or "no node is known"
 
 
+def is_cordoned(node: Object) -> bool:
+    """Whether someone lets no pods onto the node; those that are there stay."""
+    return bool((node.get("spec") or {}).get("unschedulable"))
+
+
 def _lack(
     node: Object, resources: Mapping[str, str], claims: Sequence[Resources]
 ) -> str:
@@ -132,10 +142,10 @@ def _is_rolling(deployed: Object) -> bool:
     )
 
 
-def _serves_beside(deployed: Object) -> bool:
-    """Whether all that is wanted serves, so that the pod that waits is one more."""
-    available = (deployed.get("status") or {}).get("availableReplicas", 0)
-    return bool(0 < deployed["spec"]["replicas"] <= available)
+def _has_earlier_pods(deployed: Object) -> bool:
+    """Whether there are pods of an earlier template, which may hold the GPUs."""
+    status = deployed.get("status") or {}
+    return bool(status.get("updatedReplicas", 0) < status.get("replicas", 0))
 
 
 def _unscheduled(pod: Object) -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pykaito.operator.objects import DEPLOYMENTS
+from pykaito.operator.objects import DEPLOYMENTS, NODES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.world import NAME, World
 
@@ -45,15 +45,15 @@ async def served_on(world: World, gpus: int, **changes: Any) -> None:
     await world.at_rest()
 
 
-async def half_way(world: World) -> None:
-    """Report a pod of the new template beside the old one, which serves."""
+async def half_way(world: World, *, available: int = 1) -> None:
+    """Report a pod of the new template beside the old one."""
     live = world.deployment()
     status = {
         "observedGeneration": live["metadata"]["generation"],
         "replicas": 2,
         "updatedReplicas": 1,
-        "readyReplicas": 1,
-        "availableReplicas": 1,
+        "readyReplicas": available,
+        "availableReplicas": available,
     }
     await world.api.patch(
         *(DEPLOYMENTS, NAME),
@@ -117,6 +117,40 @@ async def test_a_pod_more_that_fits_nowhere_is_given_up_and_the_rollout_ends() -
         assert world.template() == template
         (event,) = world.events("RolloutWithDowntime")
         assert "Insufficient nvidia.com/gpu" in event["note"]
+
+
+async def test_a_pod_that_never_served_makes_room_for_one_that_is_mended() -> None:
+    world = World()
+    async with world.operator():
+        await served_on(world, gpus=2)
+        await world.edit_workspace(**ADAPTED)
+        await eventually(lambda: "law" in str(world.template()))
+        await half_way(world, available=0)
+        await world.add_pod("new", unschedulable())
+        await eventually(lambda: not surges(world), within=60)
+        await world.at_rest()
+        assert world.events("RolloutWithDowntime") == []
+
+
+async def test_what_serves_on_a_cordoned_node_goes_on_until_it_takes_pods_again() -> (
+    None
+):
+    world = World()
+    async with world.operator():
+        await served_on(world, gpus=1)
+        await world.api.patch(NODES, "gpu-0", {"spec": {"unschedulable": True}})
+        await world.edit_workspace(**ADAPTED)
+        await eventually(lambda: "law" in str(world.template()))
+        await half_way(world)
+        await world.add_pod("new", unschedulable())
+        await world.at_rest()
+        assert surges(world)
+        assert world.events("RolloutWithDowntime") == []
+        await world.api.patch(NODES, "gpu-0", {"spec": {"unschedulable": None}})
+        await eventually(lambda: not surges(world), within=60)
+        assert len(world.events("RolloutWithDowntime")) == 1
+        await world.serve()
+        await world.at_rest()
 
 
 async def test_a_restart_in_a_rollout_changes_nothing_of_it() -> None:

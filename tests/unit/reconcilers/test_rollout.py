@@ -54,9 +54,13 @@ def waiting(since: timedelta) -> dict[str, Any]:
 
 
 def decide(
-    found: Any = None, *pods: Any, lack: str = "", replicas: int = 1
+    found: Any = None,
+    *pods: Any,
+    lack: str = "",
+    replicas: int = 1,
+    cordoned: bool = False,
 ) -> Strategy:
-    return strategy(found, pods, lack, replicas=replicas, now=NOW)
+    return strategy(found, pods, lack, replicas=replicas, cordoned=cordoned, now=NOW)
 
 
 def test_a_pod_more_is_started_where_there_is_room() -> None:
@@ -85,9 +89,22 @@ def test_a_pod_more_that_fits_nowhere_is_waited_for_a_while() -> None:
     assert "Insufficient nvidia.com/gpu" in late.why_not
 
 
-def test_a_pod_that_waits_while_nothing_serves_is_no_pod_more() -> None:
+def test_an_old_pod_that_never_served_gives_way_too() -> None:
     rolling = deployed(surge=True, old=1, available=0)
-    assert decide(rolling, waiting(PATIENCE * 2)).surge
+    assert not decide(rolling, waiting(PATIENCE * 2)).surge
+
+
+def test_a_pod_that_waits_and_is_the_only_one_is_no_pod_more() -> None:
+    rolling = deployed(surge=True, available=0)
+    rolling["status"]["observedGeneration"] = 0
+    assert decide(rolling, waiting(PATIENCE * 2)) == Strategy(surge=True)
+
+
+def test_nothing_stops_while_all_nodes_are_cordoned() -> None:
+    assert decide(deployed(surge=False), lack=LACK, cordoned=True).surge
+    rolling = deployed(surge=True, old=1)
+    late = decide(rolling, waiting(PATIENCE * 2), cordoned=True)
+    assert late == Strategy(surge=True)
 
 
 def test_a_pod_that_is_going_away_is_not_waited_for() -> None:
