@@ -1,5 +1,6 @@
 """What is wrong is told in a condition and an Event, and mended without a restart."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -31,14 +32,25 @@ def label(kubectl: Kubectl, gpu_node: str) -> Iterator[str]:
     kubectl("label", "node", gpu_node, f"{key}-")
 
 
-def test_an_unknown_preset_is_told_with_the_nearest_name(
+def test_an_unknown_preset_is_refused_with_the_nearest_name(
     kubectl: Kubectl, namespace: str
 ) -> None:
-    applied = Applied(kubectl, namespace, workspace("falcon-7"))
-    message = applied.wait_reason("Ready", "PresetNotFound")
-    assert "falcon-7b" in message
+    spec = json.dumps(workspace("falcon-7"))
+    done = kubectl("apply", "-n", namespace, "-f", "-", stdin=spec, check=False)
+    assert done.returncode == 1
+    assert "falcon-7b" in done.stderr
+    assert "/docs/troubleshooting/PresetNotFound.md" in done.stderr
+
+
+def test_what_this_release_cannot_serve_stalls_and_makes_nothing(
+    kubectl: Kubectl, namespace: str
+) -> None:
+    spec = workspace(metadata={"annotations": {"kaito.sh/runtime": "vllm"}})
+    applied = Applied(kubectl, namespace, spec)
+    message = applied.wait_reason("Ready", "RuntimeNotSupported")
+    assert "kaito.sh/runtime" in message
     applied.wait("condition=Stalled=True")
-    assert "PresetNotFound" in applied.events()
+    assert "RuntimeNotSupported" in applied.events()
     assert applied.get("machines") == []
     assert applied.get("deployments") == []
 
