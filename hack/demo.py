@@ -17,9 +17,11 @@ from hack import paths
 from hack.cluster import cluster
 from hack.cluster.commands import ClusterError
 from hack.cluster.state import LOCAL
+from hack.images.catalogue import CURL
+from hack.images.delivery import deliver
 from hack.install import NAMESPACE, deliver_images, install
 from hack.kubectl import kubectl
-from hack.weights import deliver_model
+from hack.weights import deliver_adapter
 
 NAME = "workspace-phi-3-5-mini"
 MODEL = "phi-3.5-mini-instruct"
@@ -47,13 +49,14 @@ def run() -> None:
     kubeconfig = LOCAL.kubeconfig
     headline("Images")
     images = deliver_images()
-    weights = deliver_model("phi3").reference
+    deliver(CURL)
+    adapter = deliver_adapter("phi3")
     headline("The operator")
     install(kubeconfig, images)
     headline("A Workspace")
     node = gpu_node(kubeconfig)
     manifest = paths.CLUSTER / "demo.yaml"
-    manifest.write_text(workspace(node, weights))
+    manifest.write_text(workspace(node))
     show(f"kubectl label node {node} apps=phi-3-5 --overwrite")
     kubectl(kubeconfig, "label", "node", node, "apps=phi-3-5", "--overwrite")
     show(f"kubectl apply -f {manifest.relative_to(paths.ROOT)}")
@@ -63,10 +66,12 @@ def run() -> None:
     headline("The model answers")
     with port_forward(kubeconfig) as url:
         talk(url)
+    headline("An adapter for it")
+    adapt(kubeconfig, adapter)
 
 
-def workspace(node: str, weights: str) -> str:
-    """Return the quick start's Workspace on a prepared node with a private image."""
+def workspace(node: str) -> str:
+    """Return the quick start's Workspace on a prepared node."""
     return yaml.safe_dump(
         {
             "apiVersion": "kaito.sh/v1alpha1",
@@ -77,13 +82,7 @@ def workspace(node: str, weights: str) -> str:
                 "labelSelector": {"matchLabels": {"apps": "phi-3-5"}},
                 "preferredNodes": [node],
             },
-            "inference": {
-                "preset": {
-                    "name": MODEL,
-                    "accessMode": "private",
-                    "presetOptions": {"image": weights},
-                }
-            },
+            "inference": {"preset": {"name": MODEL}},
         },
         sort_keys=False,
     )
@@ -179,6 +178,31 @@ def talk(url: str) -> None:
     print("  (The weights are random: what matters is that it answers.)")
 
 
+def adapt(kubeconfig: Path, image: str) -> None:
+    """Change the Workspace while it serves, and show what becomes of it."""
+    adapter = {"source": {"name": "support", "image": image}, "strength": "0.5"}
+    patch = json.dumps({"inference": {"adapters": [adapter]}})
+    show(f"kubectl patch workspace {NAME} --type merge --patch '{patch}'")
+    kubectl(kubeconfig, "patch", "workspace", NAME, "--type=merge", f"--patch={patch}")
+    kubectl(
+        kubeconfig,
+        *("wait", "deployment", NAME, f"--timeout={READY_SECONDS}s"),
+        f"--for=jsonpath={{.spec.template.spec.initContainers[1].image}}={image}",
+        timeout=READY_SECONDS + 30,
+    )
+    show(f"kubectl rollout status deployment {NAME}")
+    rollout = ("rollout", "status", "deployment", NAME, f"--timeout={READY_SECONDS}s")
+    told = kubectl(kubeconfig, *rollout, timeout=READY_SECONDS + 30)
+    print(indent("\n".join(dict.fromkeys(told.splitlines()))))
+    show(f"kubectl kaito status {NAME}")
+    status = [sys.executable, "-m", "pykaito.cli", "status", NAME, "--watch"]
+    status += [f"--kubeconfig={kubeconfig}", "--timeout=60"]
+    done = subprocess.run(status, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"kubectl kaito status: {done.stdout}{done.stderr}")
+    print(indent(done.stdout))
+
+
 def next_steps() -> str:
     """Say what a newcomer may do with the cluster that is up now."""
     return f"""  export KUBECONFIG={paths.KUBECONFIG.relative_to(paths.ROOT)}
@@ -186,6 +210,8 @@ def next_steps() -> str:
   kubectl describe workspace {NAME}
   kubectl get machines,deployments,pods,services
   kubectl logs -n {NAMESPACE} deployment/pykaito
+  kubectl run -it --rm --restart=Never curl --image=curlimages/curl -- \\
+      curl -s http://{NAME}/v1/models
   kubectl label node {gpu_label()}    # then describe again: it says what is missing
   make test          # every check
   make cluster-down  # remove every trace"""
