@@ -48,6 +48,9 @@ FIELD_MANAGER = "pykaito-inference"
 
 POD_INDEX = "workspace"
 
+#: Of the fields that are left to others; a message takes no more than a few.
+MOST_NAMED = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Informers:
@@ -310,4 +313,6 @@ def _describe(theirs: Sequence[FieldConflict]) -> str:
     if not theirs:
         return ""
     fields = sorted({f"{c.field} ({c.manager or 'someone else'})" for c in theirs})
-    return f"left as their owners set them: {', '.join(fields)}"
+    more = len(fields) - MOST_NAMED
+    others = f" and {more} more" if more > 0 else ""
+    return f"left as their owners set them: {', '.join(fields[:MOST_NAMED])}{others}"

@@ -68,6 +68,23 @@ async def test_a_restart_does_not_tell_again_what_was_left_to_others() -> None:
         assert len(world.events("FieldsLeftToOwner")) == 1
 
 
+async def test_of_many_fields_that_someone_took_a_few_are_named_and_told_once() -> None:
+    containers = [{"name": f"server-{n}", "image": "registry/a:1"} for n in range(40)]
+    template = {"template": {"spec": {"containers": containers}}}
+    world = World()
+    async with world.operator():
+        await world.served(inference=template)
+        mine = [container | {"image": "mine:1"} for container in containers]
+        await world.edit_deployment(
+            {"spec": {"template": {"spec": {"containers": mine}}}}
+        )
+        await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
+    async with world.operator():
+        await world.at_rest()
+        assert "and 35 more" in world.condition("InferenceReady")["message"]
+        assert len(world.events("FieldsLeftToOwner")) == 1
+
+
 async def test_a_deployment_scaled_to_nothing_does_not_serve() -> None:
     world = World()
     async with world.operator():
