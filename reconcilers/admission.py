@@ -164,7 +164,7 @@ class WorkspaceAdmission:
         """Look up what the Workspace refers to, None where that cannot be had."""
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._lookups.known(workspace)
+                return await self._lookups.known(workspace, patient=True)
         except PlanError as error:
             found.add(error, for_now=passing(error, workspace))
         except (TimeoutError, ApiError) as error:

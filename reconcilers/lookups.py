@@ -16,12 +16,16 @@ from pykaito.runtime.presets.plan import NOTHING_KNOWN, Known
 class ModelHub(Protocol):
     """Where models are that the catalogue does not have."""
 
-    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
+    async def find(
+        self, spec: api.Preset, revision: str, *, asker: str, patient: bool
+    ) -> Preset | None:
         """Return the model, None where the catalogue has to tell.
 
         Args:
             spec: what a Workspace says of it.
             revision: the commit that serves already; empty for the newest.
+            asker: the Workspace's namespace.
+            patient: wait for a slow answer; who does not comes back for it.
 
         Raises:
             PlanError: the model cannot be had, for now or for good, and why.
@@ -49,8 +53,13 @@ class Lookups:
         self._hub = hub
         self._deployments = deployments
 
-    async def known(self, workspace: Workspace) -> Known:
+    async def known(self, workspace: Workspace, *, patient: bool = False) -> Known:
         """Return what the Workspace refers to.
+
+        Args:
+            workspace: its spec.
+            patient: wait for slow answers, as who has a deadline of its own may.
+                Reconciles are few at once, and not all of them may wait.
 
         Raises:
             PlanError: it refers to what cannot be had, and why.
@@ -64,7 +73,10 @@ class Lookups:
         deployed = self._deployments.store.get(at)
         return Known(
             preset=await self._hub.find(
-                workspace.inference.preset, revision_of(deployed) if deployed else ""
+                workspace.inference.preset,
+                revision_of(deployed) if deployed else "",
+                asker=workspace.metadata.namespace,
+                patient=patient,
             ),
             config=config.settings if config else NO_CONFIG,
         )
@@ -84,7 +96,9 @@ class Lookups:
 class NoHub:
     """A hub that is never asked: the catalogue tells all."""
 
-    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
+    async def find(
+        self, spec: api.Preset, revision: str, *, asker: str, patient: bool
+    ) -> Preset | None:
         """Return that the catalogue has to tell."""
-        del spec, revision
+        del spec, revision, asker, patient
         return None

@@ -112,7 +112,8 @@ async def run(
                 cache.informer(CONFIG_MAPS, metadata_only=True),
                 namespace or client.namespace,
             ),
-            Hub(sources, clock),
+            # A slow hub holds no more than half of them.
+            Hub(sources, clock, held=workers // 2),
             cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
         )
         for controller in controllers(

@@ -23,6 +23,16 @@ class UnreachableError(PlanError):
         super().__init__(reason, message, terminal=False)
 
 
+def pending() -> PlanError:
+    """Return that a model is being looked up, after others."""
+    return PlanError(
+        PlanReason.MODEL_LOOKUP_PENDING,
+        f"{_FIELD}: the model is not in the catalogue and is looked up, after others "
+        "that are; it is planned once its size is known",
+        terminal=False,
+    )
+
+
 def not_found(name: str, where: str) -> PlanError:
     """Return that no model has the name; it names the nearest of the catalogue."""
     return PlanError(

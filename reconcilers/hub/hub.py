@@ -37,20 +37,34 @@ class Hub:
     """Looks models up in a folder, then in their image, then on a hub.
 
     A lookup takes seconds at most, and what it found is kept.
+
+    Args:
+        sources: where to look.
+        clock: time.
+        held: callers that are not patient and wait nevertheless, at most.
     """
 
-    def __init__(self, sources: Sources, clock: Clock) -> None:
+    def __init__(self, sources: Sources, clock: Clock, *, held: int = 1) -> None:
         self._sources = sources
         self._endpoint = sources.endpoint.rstrip("/")
-        self._answers = Answers(clock)
+        self._answers = Answers(clock, held=held)
 
-    async def find(self, spec: api.Preset, revision: str = "") -> Preset | None:
+    async def find(
+        self,
+        spec: api.Preset,
+        revision: str = "",
+        *,
+        asker: str = "",
+        patient: bool = True,
+    ) -> Preset | None:
         """Return the model, None where the catalogue has to tell.
 
         Args:
             spec: what a Workspace says of it.
             revision: the commit on the hub that it has already; empty for the
                 newest.
+            asker: the Workspace's namespace; each has its turn.
+            patient: wait for the answer however many others do.
 
         Raises:
             PlanError: the model cannot be had, for now or for good, and why.
@@ -66,7 +80,10 @@ class Hub:
             return None
         key = (spec.name.lower(), image, revision)
         return await self._answers.get(
-            key, lambda: self._look_up(spec.name, image, revision)
+            key,
+            lambda: self._look_up(spec.name, image, revision),
+            asker=asker,
+            patient=patient,
         )
 
     async def _look_up(self, name: str, image: str, revision: str) -> Preset:

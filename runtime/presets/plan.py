@@ -67,6 +67,7 @@ class PlanReason(StrEnum):
     MODEL_CONFIG_MISSING = "ModelConfigMissing"
     MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     MODEL_GATED = "ModelGated"
+    MODEL_LOOKUP_PENDING = "ModelLookupPending"
     PRESET_NOT_FOUND = "PresetNotFound"
     PRESET_PRIVATE = "PresetPrivate"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"

@@ -48,7 +48,7 @@ class Hub:
         self.error: PlanError | None = None
         self.seconds = 0.0
 
-    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
+    async def find(self, spec: api.Preset, revision: str, **_: Any) -> Preset | None:
         del revision
         await asyncio.sleep(self.seconds)
         if self.error and "/" in spec.name:

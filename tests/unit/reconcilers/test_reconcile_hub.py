@@ -1,13 +1,16 @@
 """Models of a hub that answers, or does not."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from pykaito.api.v1beta1 import inference as api
+from pykaito.reconcilers.hub.answers import Answers
+from pykaito.reconcilers.hub.errors import hub_unreachable
 from pykaito.runtime.presets.catalogue import Preset, find_preset
 from pykaito.runtime.presets.plan import PlanError, PlanReason
-from tests.unit.operator.virtual_time import eventually
+from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.world import World
 
 pytestmark = pytest.mark.virtual_time
@@ -24,7 +27,7 @@ class Hub:
         self.revision = ""
         self.newest = "a" * 40
 
-    async def find(self, spec: api.Preset, revision: str) -> Preset | None:
+    async def find(self, spec: api.Preset, revision: str, **_: Any) -> Preset | None:
         self.asked += 1
         self.revision = revision
         if self.down:
@@ -99,3 +102,50 @@ async def test_a_newer_commit_on_the_hub_restarts_nothing() -> None:
         await world.at_rest()
         assert hub.revision == "a" * 40
         assert world.deployment() == before
+
+
+class SilentHub:
+    """Knows the models of one organisation; of all others nothing comes back."""
+
+    def __init__(self) -> None:
+        self.answers = Answers(VirtualClock(), held=2)
+
+    async def find(
+        self, spec: api.Preset, revision: str, *, asker: str, patient: bool
+    ) -> Preset | None:
+        async def ask() -> Preset:
+            if spec.name.startswith("known/"):
+                return find_preset("falcon-7b").model_copy(
+                    update={"revision": "a" * 40}
+                )
+            await asyncio.sleep(14)
+            raise hub_unreachable(spec.name, "https://hub.example", "silence")
+
+        if "/" not in spec.name:
+            return None
+        return await self.answers.get(
+            (spec.name, revision), ask, asker=asker, patient=patient
+        )
+
+
+def named(name: str, namespace: str = "default") -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace}}
+
+
+async def test_two_hundred_models_that_do_not_answer_hold_up_nobody_else() -> None:
+    world = World()
+    world.hub = SilentHub()
+    async with world.operator():
+        await world.add_node()
+        for number in range(200):
+            await world.add_workspace(
+                **named(f"silent-{number}", "theirs"),
+                inference={"preset": {"name": f"theirs/model-{number}"}},
+            )
+        await asyncio.sleep(60)
+        await world.add_workspace(inference={"preset": {"name": "falcon-7b"}})
+        await eventually(lambda: world.deployment() is not None, within=5)
+        await world.add_workspace(
+            **named("of-hub"), inference={"preset": {"name": "known/model"}}
+        )
+        await eventually(lambda: world.deployment("of-hub") is not None, within=60)
