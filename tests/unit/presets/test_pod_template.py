@@ -159,6 +159,12 @@ def test_an_image_that_is_a_placeholder_is_doubted() -> None:
     assert warning.startswith("inference.template.spec.containers[0].image: found ")
 
 
+def test_a_node_that_goes_past_the_scheduler_is_doubted() -> None:
+    (warning,) = plan(of(placed(nodeName="gpu-9"))).warnings
+    assert warning.startswith("inference.template.spec.nodeName: found 'gpu-9'")
+    assert "resource.preferredNodes" in warning
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
