@@ -89,9 +89,9 @@ def template_doubts(template: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is legal in a checked template and likely not meant."""
     if node := template["spec"].get("nodeName"):
         yield (
-            f"{FIELD}.spec.nodeName: found {_word(node)}; it goes past the scheduler, and "
-            "on a node that is not the Workspace's pods fail and are made anew without "
-            "end; name the node in resource.preferredNodes"
+            f"{FIELD}.spec.nodeName: found {_word(node)}; it goes past the scheduler, "
+            "and on a node that is not the Workspace's pods fail and are made anew "
+            "without end; name the node in resource.preferredNodes"
         )
     for kind in ("initContainers", "containers"):
         for number, container in enumerate(_containers(template["spec"], kind)):
