@@ -249,9 +249,10 @@ def check(
         names = certificate.extensions.get_extension_for_class(
             x509.SubjectAlternativeName
         ).value.get_values_for_type(x509.DNSName)
+        matches = key.public_key() == certificate.public_key()
     except _UNREADABLE as error:
         raise UnusableError(f"cannot be read: {error}") from None
-    if key.public_key() != certificate.public_key():
+    if not matches:
         raise UnusableError("the key is not the certificate's")
     if host not in names:
         raise UnusableError(f"is for {', '.join(names)}, not for {host}")

@@ -38,9 +38,11 @@ class Gate:
             return
         self._lifecycle.enter()
         try:
-            self._lifecycle.check()
             self._check_length(scope)
+            # Also of a request that is refused: a connection that is closed with a
+            # body unread is reset, and takes the answer with it.
             body = await self._read(receive)
+            self._lifecycle.check()
         except ApiError as error:
             response = error_response(error)
             if self._lifecycle.phase is Phase.DRAINING:
