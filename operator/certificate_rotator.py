@@ -285,8 +285,9 @@ def _bundle(webhook: Mapping[str, Any]) -> bytes:
     return _decode(webhook["clientConfig"].get("caBundle") or "")
 
 
-def _decoded(data: Mapping[str, str]) -> dict[str, bytes]:
-    return {key: _decode(value) for key, value in data.items()}
+def _decoded(data: Mapping[str, str | None]) -> dict[str, bytes]:
+    # The API server stores a null, too.
+    return {key: _decode(value or "") for key, value in data.items()}
 
 
 def _decode(text: str) -> bytes:

@@ -18,6 +18,8 @@ MAX_REDIRECTS = 3
 #: Seconds that a server may be silent.
 SILENCE = 3.0
 
+_LAST_PORT = 65535
+
 _HEADERS = {
     "User-Agent": f"pykaito/{pykaito.__version__}",
     # A compressed answer can be larger than its bounds by a thousand times.
@@ -83,6 +85,8 @@ async def opened(
     try:
         request = client.build_request("GET", url, headers=headers)
         for _ in range(MAX_REDIRECTS + 1):
+            if (request.url.port or 0) > _LAST_PORT:
+                raise WebError(f"{request.url.port} is no port")
             response = await client.send(request, stream=True)
             try:
                 if response.next_request is None:
@@ -91,7 +95,8 @@ async def opened(
                 request = _redirected(request, response.next_request)
             finally:
                 await response.aclose()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        # UnicodeError: a host that no domain name can be.
         raise WebError(_cause(error)) from None
     raise WebError(f"more than {MAX_REDIRECTS} redirects")
 
@@ -114,7 +119,8 @@ def parameters(challenge: str) -> dict[str, str]:
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() != "bearer":
         return {}
-    return dict(re.findall(r'(\w+)="([^"]*)"', rest))
+    # Only from the start of a word: else long ones take the square of their length.
+    return dict(re.findall(r'(?<!\w)(\w+)="([^"]*)"', rest))
 
 
 def quoted(value: Any) -> str:

@@ -100,7 +100,8 @@ def read_json(content: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"found no JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ConfigError(f"found {_brief(found)}, must be a JSON object")
+        # Not what: it may be from a server that its reader cannot reach.
+        raise ConfigError("found other JSON, must be a JSON object")
     return found
 
 

@@ -242,11 +242,14 @@ async def test_a_deleted_secret_is_made_anew_and_trusted_before_it_is_served(
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_a_corrupted_secret_is_repaired(api: Api, restarted: bool) -> None:
+@pytest.mark.parametrize("key", ["", None])
+async def test_a_corrupted_secret_is_repaired(
+    api: Api, restarted: bool, key: str | None
+) -> None:
     async with Replica(api).running() as replica:
         await eventually(lambda: bool(ca_bundle(api)), within=5)
     (secret,) = api.stored(SECRETS)
-    secret["data"] = {"tls.crt": "!!!", "tls.key": "", "ca.crt": "AAAA"}
+    secret["data"] = {"tls.crt": "!!!", "tls.key": key, "ca.crt": "AAAA"}
     await api.replace(SECRETS, secret)
     if restarted:
         replica = Replica(api)

@@ -1,9 +1,11 @@
 """What a redirect leads to is looked at before it is followed."""
 
+import time
+
 import httpx
 import pytest
 
-from pykaito.reconcilers.hub.web import WebError, get, new_client
+from pykaito.reconcilers.hub.web import WebError, get, new_client, parameters
 
 
 def client(answers: dict[str, httpx.Response]) -> httpx.AsyncClient:
@@ -44,3 +46,35 @@ async def test_a_token_stays_with_the_server_that_gave_it() -> None:
         headers = {"Authorization": "Bearer x"}
         await get(session, "https://a.example/x", limit=10, headers=headers)
     assert sent == ["Bearer x", None]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.example:99999/x",
+        "https://xn--a.com/x",
+        "https://_:_/x",
+        "https://[:::::]/x",
+        "https:///x",
+    ],
+)
+async def test_an_address_that_is_none_is_told(url: str) -> None:
+    async with new_client() as session:
+        with pytest.raises(WebError):
+            await get(session, url, limit=10)
+    async with client({"https://a.example/x": moved(url)}) as session:
+        with pytest.raises((WebError, KeyError)):
+            await get(session, "https://a.example/x", limit=10)
+
+
+def test_a_challenge_is_read() -> None:
+    told = parameters('Bearer realm="https://a/token",service="a b", scope=""')
+    assert told == {"realm": "https://a/token", "service": "a b", "scope": ""}
+
+
+def test_a_long_challenge_takes_no_longer_than_reading_it() -> None:
+    """As long as a header may be; in time that grows with its square it is minutes."""
+    began = time.process_time()
+    assert parameters("Bearer " + "a" * 100_000) == {}
+    assert parameters('Bearer a="' * 10_000)
+    assert time.process_time() - began < 3
