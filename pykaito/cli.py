@@ -220,6 +220,11 @@ def operator(
         raise typer.BadParameter(
             f"--hub-endpoint: found {hub_endpoint!r}, must begin with https:// or http://"
         )
+    if "@" in hub_endpoint.partition("://")[2].partition("/")[0]:
+        raise typer.BadParameter(
+            "--hub-endpoint: found a user in it, must have none: every model server "
+            "gets the address, and messages name it"
+        )
     if log_format not in {"json", "console"}:
         raise typer.BadParameter(f"--log-format: {log_format!r} is not json or console")
     kind: Literal["json", "console"] = "json" if log_format == "json" else "console"

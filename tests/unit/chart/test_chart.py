@@ -247,6 +247,7 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
         ("image.digest=abc", "digest"),
         ("runtimes.magic.image.tag=x", "magic"),
         ("hub.endpoint=huggingface.co", "endpoint"),
+        ("hub.endpoint=https://me:secret@hub.example", "endpoint"),
         ("webhook.port=443", "port"),
         ("webhook.failurePolicy=ignore", "failurePolicy"),
         ("webhook.timeoutSeconds=31", "timeoutSeconds"),

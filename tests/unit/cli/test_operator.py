@@ -52,3 +52,23 @@ def test_a_port_that_is_taken_is_named(kubeconfig: Path) -> None:
         )
     assert (code, line["event"]) == (1, "cannot run")
     assert str(port) in line["error"]
+
+
+def test_an_address_with_a_password_is_refused_and_not_shown() -> None:
+    """Model servers get it, and conditions of Workspaces name it."""
+    command = [
+        sys.executable,
+        "-m",
+        "pykaito.cli",
+        "operator",
+        "--transformers-image=x",
+    ]
+    ended = subprocess.run(
+        [*command, "--hub-endpoint=https://me:hunter2@mirror.example/hf"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert b"--hub-endpoint" in ended.stderr
+    assert b"hunter2" not in ended.stdout + ended.stderr
