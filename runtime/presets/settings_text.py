@@ -8,6 +8,9 @@ import yaml
 
 #: Settings take far less; a ConfigMap may have 1 MiB.
 LONGEST_TEXT = 64 * 1024
+#: Names and values of a text, brackets counted; vLLM has a few hundred options. A
+#: long text of short ones would take a second to read.
+MOST_EVENTS = 4096
 #: Settings are a mapping of plain values, some of them mappings.
 DEEPEST = 16
 
@@ -70,9 +73,13 @@ class _Loader(yaml.CSafeLoader):
 
 
 def _check_events(text: str) -> None:
-    """Refuse aliases, which can make much of little, and endless nesting."""
+    """Refuse aliases, which can make much of little, and no end of values."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
+        if number > MOST_EVENTS:
+            raise InvalidConfigError(
+                "", f"more than {MOST_EVENTS} names and values", "write plain settings"
+            )
         if isinstance(event, yaml.AliasEvent):
             raise InvalidConfigError(
                 "", f"the alias *{event.anchor}", "write the value out"

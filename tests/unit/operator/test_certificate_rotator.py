@@ -102,7 +102,7 @@ async def api() -> Api:
 
 def stored(api: Api) -> dict[str, bytes]:
     (secret,) = api.stored(SECRETS)
-    return {key: base64.b64decode(value) for key, value in secret["data"].items()}
+    return {key: base64.b64decode(value or "") for key, value in secret["data"].items()}
 
 
 def ca_bundle(api: Api) -> bytes:

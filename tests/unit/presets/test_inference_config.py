@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pykaito.runtime.presets.inference_config import parse_inference_config
-from pykaito.runtime.presets.settings_text import LONGEST_TEXT, InvalidConfigError
+from pykaito.runtime.presets.settings_text import (
+    LONGEST_TEXT,
+    MOST_EVENTS,
+    InvalidConfigError,
+)
 
 
 def refusal(text: str) -> str:
@@ -154,3 +158,12 @@ def test_any_settings_are_read_or_refused(settings: dict[str, object]) -> None:
     except InvalidConfigError:
         return
     assert found.max_model_len is None or found.max_model_len > 0
+
+
+def test_a_text_of_more_values_than_options_is_not_read_to_its_end() -> None:
+    said = f"more than {MOST_EVENTS} names and values"
+    assert said in refusal(f"vllm: {{a: [{'1,' * MOST_EVENTS}]}}")
+    # The rest is no YAML, and nobody gets there.
+    assert said in refusal(f"vllm: {{a: [{'1,' * MOST_EVENTS}]}}}}")
+    options = "".join(f"  option-{number}: {number}\n" for number in range(1000))
+    assert len(parse_inference_config(f"vllm:\n{options}").vllm) == 1000
