@@ -18,7 +18,7 @@ from pykaito.runtime.presets.inference_config import (
     parse_inference_config,
 )
 from pykaito.runtime.presets.plan import Known, NodeFacts, PlanError, PlanReason, plan
-from tests.unit.presets.workspaces import refusal, workspace
+from tests.unit.presets.workspaces import CPU, refusal, workspace
 
 GATED = {"presetOptions": {"modelAccessSecret": "hf"}}
 SETTINGS = {"config": "settings"}
@@ -371,3 +371,40 @@ def test_whatever_is_asked_for_is_planned_or_refused_with_a_path(
         assert found.server.context_length <= context
     if found.memory and found.memory.capacity:
         assert found.memory.total <= found.memory.capacity
+
+
+class_of_facts = st.none() | st.builds(
+    GpuFacts,
+    st.just("x"),
+    st.integers(1, 16) | st.just(10**60),
+    st.integers(1, 200_000) | st.just(10**60),
+)
+
+
+@given(
+    st.floats(0.01, 2.0**24),
+    st.integers(1, 2**40),
+    st.integers(1, 2**60),
+    class_of_facts,
+    st.sampled_from([{}, CPU]),
+    st.booleans(),
+)
+def test_any_model_of_a_hub_on_any_node_is_planned_or_refused(
+    weights_gib: float,
+    context: int,
+    per_token: int,
+    facts: NodeFacts | None,
+    annotations: dict[str, str],
+    unchecked: bool,
+) -> None:
+    preset = catalogue()["falcon-7b"]
+    attention = preset.attention.model_copy(update={"bytes_per_token": per_token})
+    told = {"weights_gib": weights_gib, "context_length": context, "gpus": None}
+    known = Known(preset.model_copy(update={**told, "attention": attention}))
+    if unchecked:
+        annotations = annotations | {"kaito.sh/bypass-resource-checks": "true"}
+    spec = workspace({"name": "o/n"}, annotations=annotations)
+    try:
+        assert plan(spec, facts, known=known).node_resources
+    except PlanError as error:
+        assert error.reason is PlanReason.MODEL_DOES_NOT_FIT  # noqa: PT017 - either is right
