@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -84,7 +85,7 @@ class Reader:
         )
         return COLOUR.sub("", done.stdout).replace("\r\n", "\n")
 
-    def asks(self, command: str) -> dict[str, object]:
+    def asks(self, command: str) -> dict[str, Any]:
         """Run a command of a temporary pod; return the JSON in what it shows."""
         shown = ""
         for _ in range(ATTEMPTS):
@@ -92,7 +93,7 @@ class Reader:
             first, last = shown.find("{"), shown.rfind("}")
             if first >= 0:
                 with contextlib.suppress(json.JSONDecodeError):
-                    found: dict[str, object] = json.loads(shown[first : last + 1])
+                    found: dict[str, Any] = json.loads(shown[first : last + 1])
                     return found
         pytest.fail(f"{command}\nshowed no JSON:\n{shown}")
 
