@@ -42,7 +42,7 @@ class SchemaServer:
         """Try to create an object, or to put it in another's place, and say why not."""
         if old is None:
             answer = self._http.post(self._path(obj), params=DRY, json=self._own(obj))
-            return self._faults(answer)
+            return faults(answer)
         made = self._http.post(self._path(old), json=self._own(old))
         assert made.is_success, made.text
         stored = made.json()
@@ -51,7 +51,7 @@ class SchemaServer:
         try:
             body = self._own(obj)
             body["metadata"] = {**body["metadata"], "resourceVersion": version}
-            return self._faults(self._http.put(where, params=DRY, json=body))
+            return faults(self._http.put(where, params=DRY, json=body))
         finally:
             self._http.delete(where)
 
@@ -64,19 +64,20 @@ class SchemaServer:
         version = obj["apiVersion"].partition("/")[2]
         return {**obj, "apiVersion": f"{self._group}/{version}"}
 
-    @staticmethod
-    def _faults(answer: httpx.Response) -> list[Violation]:
-        if answer.is_success:
-            return []
-        status = answer.json()
-        causes = (status.get("details") or {}).get("causes") or [
-            {"field": "", "message": status["message"]}
-        ]
-        return [
-            Violation(cause.get("field", ""), cause["message"])
-            for cause in causes
-            if NOT_CHECKED not in cause["message"]
-        ]
+
+def faults(answer: httpx.Response) -> list[Violation]:
+    """Return what the API server has against a write; nothing if it was done."""
+    if answer.is_success:
+        return []
+    status = answer.json()
+    causes = (status.get("details") or {}).get("causes") or [
+        {"field": "", "message": status["message"]}
+    ]
+    return [
+        Violation(cause.get("field", ""), cause["message"])
+        for cause in causes
+        if NOT_CHECKED not in cause["message"]
+    ]
 
 
 def says(refusal: Violation, violation: Violation) -> bool:
@@ -107,7 +108,7 @@ def schema_server(kubectl: Kubectl, kubeconfig: Path) -> Iterator[SchemaServer]:
         for crd in definitions:
             assert wait_established(kubectl, f"crd/{crd['metadata']['name']}")
         with (
-            _proxy(kubeconfig) as address,
+            proxy(kubeconfig) as address,
             httpx.Client(base_url=address, timeout=30) as http,
         ):
             yield SchemaServer(http, group, name)
@@ -118,7 +119,7 @@ def schema_server(kubectl: Kubectl, kubeconfig: Path) -> Iterator[SchemaServer]:
 
 
 @contextmanager
-def _proxy(kubeconfig: Path) -> Iterator[str]:
+def proxy(kubeconfig: Path) -> Iterator[str]:
     """Speak to the API server with the kubeconfig's credentials, without TLS."""
     command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), "proxy", "--port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
