@@ -6,6 +6,7 @@ from typing import Any
 from pykaito.api.conditions import InferenceReason
 from pykaito.api.labels import INSTANCE_TYPE, RUNTIME
 from pykaito.operator.objects import Object, name, namespace
+from pykaito.runtime.presets.inference_config import KEY
 from pykaito.runtime.presets.plan import PlanReason
 
 #: The kubelet's log of a container that ended tells more than its state.
@@ -30,7 +31,17 @@ def advice_on_spec(workspace: Object, reason: str) -> str:
             return f"kubectl annotate workspace {where} {RUNTIME}-"
         case PlanReason.PRESET_PRIVATE:
             return "kubectl explain workspace.inference.preset.presetOptions"
+        case PlanReason.CONFIG_NOT_FOUND:
+            return f"kubectl create configmap {_config(workspace)} --from-file={KEY}"
+        case PlanReason.CONFIG_INVALID | PlanReason.CONFIG_KEY_MISSING:
+            return f"kubectl edit configmap {_config(workspace)}"
     return f"kubectl describe workspace {where}"
+
+
+def _config(workspace: Object) -> str:
+    """Return the ConfigMap of a Workspace's settings as kubectl's arguments."""
+    named = (workspace.get("inference") or {}).get("config") or "NAME"
+    return f"{named} -n {namespace(workspace)}"
 
 
 def advice_on_node(workspace: Object, reason: str, node: str) -> str:

@@ -80,15 +80,21 @@ def test_why_names_the_link_and_a_command_that_works(
 
 
 def test_a_watch_fails_on_what_only_a_person_can_mend(
-    kubectl: Kubectl, namespace: str, pykaito: Pykaito
+    kubectl: Kubectl, namespace: str, pykaito: Pykaito, tmp_path: Path
 ) -> None:
-    Applied(kubectl, namespace, workspace("phi-22"))
+    spec = workspace()
+    spec["inference"]["config"] = "no-such"
+    Applied(kubectl, namespace, spec)
     done = pykaito("status", "told", "--watch", "--timeout", "45", "-o", "json")
     assert done.returncode == 1, done.stderr
     shown = json.loads(done.stdout)
     assert shown["outcome"] == "failed"
-    assert shown["failing"]["reason"] == "PresetNotFound"
-    assert shown["next"] == "pykaito models"
+    assert shown["failing"]["reason"] == "ConfigNotFound"
+    (new := tmp_path / "inference_config.yaml").write_text("vllm: {}")
+    command = shown["next"].removeprefix("kubectl ").replace(new.name, str(new))
+    kubectl(*command.split())
+    done = pykaito("status", "told", "--watch", "--timeout", "10")
+    assert "NoMatchingNode" in done.stderr + done.stdout
 
 
 def test_a_watch_ends_with_2_when_the_time_is_up(

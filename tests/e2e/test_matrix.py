@@ -347,10 +347,17 @@ class Watched:
     def writes_since(self, position: int) -> int:
         """Count the operator's writes of Deployments, from a place in the audit log."""
         assert self._log is not None
-        with self._log.open("rb") as log:
-            # One that is shorter now has been put away, and begun anew.
-            log.seek(position if self._log.stat().st_size >= position else 0)
-            lines = [line for line in log if self.applied.namespace.encode() in line]
+        logs = [(self._log, position)]
+        if self._log.stat().st_size < position:
+            # It was full, has been put away, and begun anew.
+            full = max(self._log.parent.glob(f"{self._log.stem}-*{self._log.suffix}"))
+            logs = [(full, position), (self._log, 0)]
+        mark = self.applied.namespace.encode()
+        lines: list[bytes] = []
+        for path, begin in logs:
+            with path.open("rb") as log:
+                log.seek(begin)
+                lines += [line for line in log if mark in line]
         return sum(self._is_write(json.loads(line)) for line in lines)
 
     def _is_write(self, entry: Json) -> bool:
