@@ -6,7 +6,7 @@ from typing import Any
 from pykaito.api.conditions import InferenceReason
 from pykaito.api.labels import INSTANCE_TYPE, RUNTIME
 from pykaito.operator.objects import Object, name, namespace
-from pykaito.runtime.presets.inference_config import KEY
+from pykaito.runtime.presets import inference_config, tuning_config
 from pykaito.runtime.presets.plan import PlanReason
 
 #: The kubelet's log of a container that ended tells more than its state.
@@ -32,7 +32,10 @@ def advice_on_spec(workspace: Object, reason: str) -> str:
         case PlanReason.PRESET_PRIVATE:
             return "kubectl explain workspace.inference.preset.presetOptions"
         case PlanReason.CONFIG_NOT_FOUND:
-            return f"kubectl create configmap {_config(workspace)} --from-file={KEY}"
+            key = (
+                inference_config.KEY if "inference" in workspace else tuning_config.KEY
+            )
+            return f"kubectl create configmap {_config(workspace)} --from-file={key}"
         case PlanReason.CONFIG_INVALID | PlanReason.CONFIG_KEY_MISSING:
             return f"kubectl edit configmap {_config(workspace)}"
     return f"kubectl describe workspace {where}"
@@ -40,7 +43,8 @@ def advice_on_spec(workspace: Object, reason: str) -> str:
 
 def _config(workspace: Object) -> str:
     """Return the ConfigMap of a Workspace's settings as kubectl's arguments."""
-    named = (workspace.get("inference") or {}).get("config") or "NAME"
+    spec = workspace.get("inference") or workspace.get("tuning") or {}
+    named = spec.get("config") or "NAME"
     return f"{named} -n {namespace(workspace)}"
 
 
