@@ -87,8 +87,8 @@ def test_an_edited_command_stays_and_is_reported(
     applied.kubectl("patch", "workspace", applied.name, "--type=merge", "-p", patch)
     applied.kubectl(
         *("wait", "deployment", applied.name, "--timeout=60s"),
-        "--for=jsonpath={.spec.template.spec.initContainers[2].image}="
-        "registry.invalid/tone:1",
+        "--for=jsonpath={.spec.template.spec.initContainers"
+        '[?(@.name=="adapter-tone")].image}=registry.invalid/tone:1',
     )
     (deployment,) = applied.get("deployments")
     assert "settings" in json.dumps(deployment["spec"]["template"]["spec"]["volumes"])
