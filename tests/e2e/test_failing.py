@@ -124,7 +124,9 @@ def _wrong_image(around: Surroundings) -> Failure:
 
 def _pull_denied(around: Surroundings) -> Failure:
     if not around.login_registry:
-        pytest.skip("this cluster has no registry that asks for a login")
+        pytest.skip(
+            "waits for a registry that asks for a login, as `make cluster` brings up"
+        )
     return Failure(
         preset(("secret", f"{around.login_registry}/pykaito/adapter:1")),
         "pods",
@@ -287,6 +289,7 @@ class Failing:
         for name, way in WAYS.items():
             if (name == "quota") != (part == "quota"):
                 continue
+            # What this cluster lacks for a way, the way's own test says, and skips.
             with contextlib.suppress(pytest.skip.Exception):
                 spec = {
                     "apiVersion": "kaito.sh/v1beta1",

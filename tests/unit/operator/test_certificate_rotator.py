@@ -9,8 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from memory_api import MemoryApi
-from virtual_time import VirtualClock, eventually
 
 from pykaito.operator.cache import Cache
 from pykaito.operator.certificate_rotator import (
@@ -31,6 +29,8 @@ from pykaito.operator.certificates import (
 )
 from pykaito.operator.errors import ForbiddenError, ServerError
 from pykaito.operator.objects import SECRETS, Object, Resource
+from tests.unit.operator.memory_api import MemoryApi
+from tests.unit.operator.virtual_time import VirtualClock, eventually
 
 pytestmark = pytest.mark.virtual_time
 

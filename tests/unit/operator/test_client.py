@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from api_server import Answer, ApiServer, Silence, failure, kubeconfig, serve
 from prometheus_client import REGISTRY
 
 from pykaito.operator.client import Client
@@ -24,6 +23,14 @@ from pykaito.operator.errors import (
 )
 from pykaito.operator.frozen import freeze
 from pykaito.operator.objects import DEPLOYMENTS, LEASES, NODES, PODS
+from tests.unit.operator.api_server import (
+    Answer,
+    ApiServer,
+    Silence,
+    failure,
+    kubeconfig,
+    serve,
+)
 
 POD = {"metadata": {"name": "a", "namespace": "ns"}, "spec": {}}
 ONE_POD = "/api/v1/namespaces/ns/pods/a"

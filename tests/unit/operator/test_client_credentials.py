@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import Answer, ApiServer, certificate, kubeconfig, serve
 
 from pykaito.operator import client as client_module
 from pykaito.operator.client import Client
 from pykaito.operator.credentials import BearerToken
 from pykaito.operator.errors import UnauthorizedError
 from pykaito.operator.objects import NODES
+from tests.unit.operator.api_server import (
+    Answer,
+    ApiServer,
+    certificate,
+    kubeconfig,
+    serve,
+)
 
 NODE = "/api/v1/nodes/n"
 

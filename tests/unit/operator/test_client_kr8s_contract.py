@@ -3,11 +3,11 @@
 import inspect
 from pathlib import Path
 
-from api_server import kubeconfig
 from kr8s._api import Api
 from kr8s._auth import KubeAuth
 
 from pykaito.operator.client import _Api
+from tests.unit.operator.api_server import kubeconfig
 
 
 async def made(tmp_path: Path) -> Api:

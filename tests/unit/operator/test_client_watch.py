@@ -7,17 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import (
-    Answer,
-    ApiServer,
-    Reply,
-    Silence,
-    Watch,
-    failure,
-    kubeconfig,
-    serve,
-    status,
-)
 
 from pykaito.operator.client import Client
 from pykaito.operator.errors import (
@@ -29,6 +18,17 @@ from pykaito.operator.errors import (
     TransportError,
 )
 from pykaito.operator.objects import PODS, WatchEvent
+from tests.unit.operator.api_server import (
+    Answer,
+    ApiServer,
+    Reply,
+    Silence,
+    Watch,
+    failure,
+    kubeconfig,
+    serve,
+    status,
+)
 
 ALL_PODS = "/api/v1/pods"
 SILENCE_SECONDS = 0.3

@@ -4,8 +4,6 @@ import random
 from typing import Any
 
 import pytest
-from memory_api import MemoryApi
-from virtual_time import VirtualClock
 
 from pykaito.operator.controller import Controller
 from pykaito.operator.informer import Informer
@@ -23,6 +21,8 @@ from pykaito.operator.predicates import any_of, generation_changed, labels_chang
 from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.reflector import Selection
 from pykaito.operator.workqueue import WorkQueue
+from tests.unit.operator.memory_api import MemoryApi
+from tests.unit.operator.virtual_time import VirtualClock
 
 pytestmark = pytest.mark.virtual_time
 

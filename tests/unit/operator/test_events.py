@@ -4,9 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from memory_api import MemoryApi
 from prometheus_client import REGISTRY
-from virtual_time import VirtualClock, settle
 
 from pykaito.operator.errors import (
     ApiError,
@@ -18,6 +16,8 @@ from pykaito.operator.errors import (
 from pykaito.operator.events import NOTE_LIMIT, EventRecorder
 from pykaito.operator.leader import NotLeaderError
 from pykaito.operator.objects import EVENTS
+from tests.unit.operator.memory_api import MemoryApi
+from tests.unit.operator.virtual_time import VirtualClock, settle
 
 pytestmark = pytest.mark.virtual_time
 

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from virtual_time import VirtualClock
 
 from pykaito.operator.expectations import WrittenVersions
+from tests.unit.operator.virtual_time import VirtualClock
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from virtual_time import VirtualClock, VirtualTimeLoop
 
 from pykaito.operator.clock import SystemClock
 from pykaito.operator.health import HealthServer, LoopLag, watch_activity
+from tests.unit.operator.virtual_time import VirtualClock, VirtualTimeLoop
 
 
 @pytest.fixture

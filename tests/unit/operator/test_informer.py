@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
-from model_api import CHOSEN, ModelApi, expired
-from virtual_time import VirtualClock, settle
 
 from pykaito.operator.frozen import thaw
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import PODS, Key, Object, WatchEvent
 from pykaito.operator.reflector import Selection
+from tests.unit.operator.model_api import CHOSEN, ModelApi, expired
+from tests.unit.operator.virtual_time import VirtualClock, settle
 
 pytestmark = pytest.mark.virtual_time
 

@@ -7,11 +7,11 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
-from model_api import ModelApi
-from virtual_time import VirtualClock, settle
 
 from pykaito.operator.cache import Cache
 from pykaito.operator.objects import JOBS, NODES, PODS
+from tests.unit.operator.model_api import ModelApi
+from tests.unit.operator.virtual_time import VirtualClock, settle
 
 pytestmark = pytest.mark.virtual_time
 

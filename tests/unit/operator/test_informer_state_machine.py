@@ -18,9 +18,6 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from model_api import CHOSEN, ModelApi, expired
-from soak import examples
-from virtual_time import VirtualClock, VirtualTimeLoop, settle
 
 from pykaito.operator.errors import (
     ApiError,
@@ -33,6 +30,9 @@ from pykaito.operator.errors import (
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import PODS, Key, Object, key, uid
 from pykaito.operator.reflector import Selection
+from tests.unit.operator.model_api import CHOSEN, ModelApi, expired
+from tests.unit.operator.soak import examples
+from tests.unit.operator.virtual_time import VirtualClock, VirtualTimeLoop, settle
 
 NAMES = st.sampled_from(["a", "b", "c"])
 ERRORS = st.sampled_from(

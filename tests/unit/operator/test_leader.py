@@ -5,9 +5,7 @@ import itertools
 import random
 
 import pytest
-from memory_api import MemoryApi
 from prometheus_client import REGISTRY
-from virtual_time import VirtualClock, VirtualTimeLoop, eventually
 
 from pykaito.operator.errors import ServerError
 from pykaito.operator.leader import (
@@ -18,6 +16,8 @@ from pykaito.operator.leader import (
     default_identity,
 )
 from pykaito.operator.objects import LEASES, PODS
+from tests.unit.operator.memory_api import MemoryApi
+from tests.unit.operator.virtual_time import VirtualClock, VirtualTimeLoop, eventually
 
 pytestmark = pytest.mark.virtual_time
 

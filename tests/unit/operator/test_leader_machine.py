@@ -16,9 +16,6 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from memory_api import MemoryApi
-from soak import examples
-from virtual_time import VirtualClock, VirtualTimeLoop, eventually, run_virtual
 
 from pykaito.operator.errors import ServerError, TransportError
 from pykaito.operator.leader import (
@@ -27,6 +24,14 @@ from pykaito.operator.leader import (
     LeadershipLostError,
 )
 from pykaito.operator.objects import LEASES
+from tests.unit.operator.memory_api import MemoryApi
+from tests.unit.operator.soak import examples
+from tests.unit.operator.virtual_time import (
+    VirtualClock,
+    VirtualTimeLoop,
+    eventually,
+    run_virtual,
+)
 
 CONFIG = LeaderElection(namespace="kaito", name="operator")
 PROCESSES = 3

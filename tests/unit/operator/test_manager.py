@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from memory_api import MemoryApi
-from virtual_time import VirtualClock, VirtualTimeLoop, eventually, settle
 
 from pykaito.operator.cache import Cache
 from pykaito.operator.controller import Controller
@@ -25,6 +23,13 @@ from pykaito.operator.objects import (
     controller_reference,
 )
 from pykaito.operator.reconcile import Request, Result
+from tests.unit.operator.memory_api import MemoryApi
+from tests.unit.operator.virtual_time import (
+    VirtualClock,
+    VirtualTimeLoop,
+    eventually,
+    settle,
+)
 
 pytestmark = pytest.mark.virtual_time
 

@@ -4,7 +4,6 @@ import asyncio
 import random
 
 import aiohttp
-from memory_api import MemoryApi
 
 from pykaito.operator.cache import Cache
 from pykaito.operator.clock import SystemClock
@@ -13,6 +12,7 @@ from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.manager import Manager
 from pykaito.operator.objects import PODS
 from pykaito.operator.reconcile import Request
+from tests.unit.operator.memory_api import MemoryApi
 
 
 async def get(port: int, path: str) -> tuple[int, str]:

@@ -7,7 +7,6 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
-from virtual_time import VirtualClock, settle
 
 from pykaito.operator.errors import (
     ConflictError,
@@ -18,6 +17,7 @@ from pykaito.operator.errors import (
 from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.worker import Worker
 from pykaito.operator.workqueue import WorkQueue
+from tests.unit.operator.virtual_time import VirtualClock, settle
 
 pytestmark = pytest.mark.virtual_time
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import structlog
-from model_api import ModelApi, expired
-from virtual_time import VirtualClock, settle
 
 from pykaito.operator.errors import (
     ApiError,
@@ -28,6 +26,8 @@ from pykaito.operator.reflector import (
     Selection,
     after_failure,
 )
+from tests.unit.operator.model_api import ModelApi, expired
+from tests.unit.operator.virtual_time import VirtualClock, settle
 
 pytestmark = pytest.mark.virtual_time
 

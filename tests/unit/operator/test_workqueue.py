@@ -5,10 +5,10 @@ import itertools
 
 import pytest
 from prometheus_client import REGISTRY
-from virtual_time import VirtualClock, VirtualTimeLoop, settle
 
 from pykaito.operator.backoff import ItemBackoff
 from pykaito.operator.workqueue import Priority, ShutDown, WorkQueue
+from tests.unit.operator.virtual_time import VirtualClock, VirtualTimeLoop, settle
 
 pytestmark = pytest.mark.virtual_time
 

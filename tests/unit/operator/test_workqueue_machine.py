@@ -14,10 +14,10 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from soak import examples
-from virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 
 from pykaito.operator.workqueue import Priority, ShutDown, WorkQueue
+from tests.unit.operator.soak import examples
+from tests.unit.operator.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 
 ITEMS = st.sampled_from("abcd")
 PRIORITIES = st.sampled_from(Priority)

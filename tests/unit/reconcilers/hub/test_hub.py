@@ -22,7 +22,7 @@ NAME = "someone/Tiny-Llama"
 
 
 class HandClock:
-    """A clock that a test sets."""
+    """A clock that a test sets; only its monotonic time may be asked for."""
 
     def __init__(self) -> None:
         self.time = 0.0
