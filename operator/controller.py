@@ -7,6 +7,7 @@ to reconcile and put into the work queue, where they merge.
 from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
+from pykaito.operator.channel import Channel
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, key, namespace, owner_of
 from pykaito.operator.predicates import Predicate
@@ -33,6 +34,7 @@ class Controller:
             concerns, and any predicates that a change must pass. The function
             is asked about the object before and after, so that both are
             reconciled when an object moves from one to the other.
+        channels: name `for_` objects to reconcile when something else changed.
         predicates: a change of a `for_` object is passed on when all of them
             let it. Children are not filtered: their status is what their
             parent waits for.
@@ -45,12 +47,14 @@ class Controller:
         for_: Informer,
         owns: Sequence[Informer] = (),
         watches: Sequence[tuple[Informer, Mapper, *tuple[Predicate, ...]]] = (),
+        channels: Sequence[Channel] = (),
         predicates: Sequence[Predicate] = (),
     ) -> None:
         self.reconciler = reconciler
         self._for = for_
         self._owns = tuple(owns)
         self._watches = tuple(watches)
+        self._channels = tuple(channels)
         self._predicates = tuple(predicates)
 
     @property
@@ -65,6 +69,8 @@ class Controller:
             self._for_each_side(queue, source, self._owner)
         for source, mapper, *predicates in self._watches:
             self._for_each_side(queue, source, mapper, predicates)
+        for channel in self._channels:
+            channel.receive(lambda target: queue.add(self._request(target)))
 
     def _for_each_side(
         self,

@@ -1,11 +1,12 @@
 """Which changes wake which reconciler."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pykaito.api import labels
 from pykaito.operator.cache import Cache
+from pykaito.operator.channel import Channel
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
 from pykaito.operator.controller import Controller
@@ -47,6 +48,8 @@ class Settings:
     transformers_image: str
     #: Where model servers download models from; the public hub if empty.
     hub_endpoint: str = ""
+    #: Environment variables, which are the settings of provisioners.
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def controllers(
@@ -65,7 +68,20 @@ def controllers(
     deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
     services = cache.informer(SERVICES, label_selector=labels.WORKSPACE)
     pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
-    provisioners = load_provisioners(Context(client, cache, machines))
+    wake = Channel()
+    provisioners = load_provisioners(
+        Context(
+            client=client,
+            cache=cache,
+            machines=machines,
+            clock=clock,
+            wake=wake.send,
+            note=lambda machine, informer, obj: written.note(
+                Request(MachineReconciler.name, *machine), informer, obj
+            ),
+            environ=settings.environ,
+        )
+    )
 
     workspaces.store.add_index(CONFIG_MAP_INDEX, lookups.configs.index)
 
@@ -101,6 +117,7 @@ def controllers(
                 for provisioner in provisioners.values()
                 for watch in provisioner.watches
             ],
+            channels=[wake],
         ),
         Controller(
             InferenceReconciler(

@@ -1,5 +1,6 @@
 """Machine, one node that a Workspace asks for, whichever provisioner serves it."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from pykaito.api.names import (
 )
 from pykaito.api.schema import (
     LABEL_KEY,
+    Int32,
     Int64,
     Matching,
     Quantity,
@@ -96,6 +98,13 @@ MACHINE_RULES = (
 )
 
 
+class CapacityType(StrEnum):
+    """How a cloud lends a machine."""
+
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
+
+
 class MachineSpec(ApiModel):
     """The node that is wanted.
 
@@ -146,6 +155,21 @@ class MachineSpec(ApiModel):
     storage: Quantity | None = None
     """How much disk a node that is made for this Machine needs, such as 100Gi."""
 
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
+    """How a node that is made for this Machine is paid for: on-demand, or spot, which
+    is cheaper and may be taken away."""
+
+    zones: Annotated[tuple[LabelValue, ...], Field(max_length=16)] = ()
+    """The zones in which a node may be made; any where none is named."""
+
+    image_family: Annotated[str, Field(max_length=63)] | None = None
+    """The operating system of a node that is made, such as ubuntu or azurelinux; the
+    provisioner's default where none is named."""
+
+    node_class: ObjectName | None = None
+    """The provisioner's class of nodes, such as Karpenter's; its default where none is
+    named."""
+
 
 class MachinePhase(StrEnum):
     """Where a Machine stands, in a word."""
@@ -154,8 +178,25 @@ class MachinePhase(StrEnum):
     LAUNCHED = "Launched"
     REGISTERED = "Registered"
     READY = "Ready"
+    REPLACING = "Replacing"
     FAILED = "Failed"
     RELEASING = "Releasing"
+
+
+class MachineFailure(ApiModel):
+    """Why an instance was given up, or could not be had."""
+
+    reason: Annotated[str, Field(max_length=1024)]
+    """The same in a word."""
+
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """The same in a sentence, with the cloud's own words where there are any."""
+
+    time: datetime
+    """When that was."""
+
+    retry_time: datetime
+    """When the next instance is asked for, at the earliest."""
 
 
 class MachineStatus(ApiModel):
@@ -167,7 +208,8 @@ class MachineStatus(ApiModel):
 
     phase: MachinePhase | None = None
     """Where the Machine stands, in a word: Pending, Launched (an instance exists),
-    Registered (it joined the cluster), Ready, Failed (no node can be had) or Releasing.
+    Registered (it joined the cluster), Ready, Replacing (the instance is given back and
+    another one asked for), Failed (its node is lost and not replaced) or Releasing.
     """
 
     node_name: Annotated[str, Field(max_length=253)] | None = None
@@ -177,6 +219,16 @@ class MachineStatus(ApiModel):
         default=None, alias="providerID"
     )
     """The cloud's identifier of the instance, as in the Node's spec.providerID."""
+
+    instance: Annotated[str, Field(max_length=253)] | None = None
+    """What it is called where it was made: the NodeClaim, the agent pool."""
+
+    failures: Annotated[Int32, Field(ge=0)] = 0
+    """How often an instance could not be had, or was given up, since the Machine was
+    ready last. Pauses between tries grow with it."""
+
+    last_failure: MachineFailure | None = None
+    """The last of these failures; kept until the Machine is ready."""
 
     conditions: Annotated[
         tuple[Condition, ...],

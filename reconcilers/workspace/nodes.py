@@ -8,7 +8,7 @@ from pykaito.api.labels import INSTANCE_TYPE
 from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, labels, name
-from pykaito.provisioners.preferred_nodes import check_initialized
+from pykaito.provisioners.node_checks import check_initialized
 from pykaito.runtime.presets.gpu import is_accelerator
 
 Needs = Callable[[Object], Mapping[str, str] | None]

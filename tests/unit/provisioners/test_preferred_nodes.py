@@ -6,11 +6,8 @@ import pytest
 
 from pykaito.api.parse import parse
 from pykaito.api.v1alpha1.machine import Machine
-from pykaito.provisioners.preferred_nodes import (
-    check_initialized,
-    machine_node,
-    observe,
-)
+from pykaito.provisioners.node_checks import check_initialized
+from pykaito.provisioners.preferred_nodes import machine_node, observe
 from pykaito.provisioners.protocol import MachineReason
 
 MACHINE = parse(
