@@ -23,7 +23,7 @@ $(VENV)/.ready: pyproject.toml uv.lock hack/cpu_torch.py
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet uv==$(UV_VERSION)
 	@echo "Installing the Python environment (uv.lock)"
-	@$(RUN)/uv sync --quiet --locked --extra hf --compile-bytecode $(SKIP_CUDA)
+	@$(RUN)/uv sync --quiet --locked --extra hf --extra azure --compile-bytecode $(SKIP_CUDA)
 	@$(if $(HAS_GPU),true,$(RUN)/python hack/cpu_torch.py $(VENV)/lib/python3.*/site-packages)
 	@touch $@
 
