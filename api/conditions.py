@@ -88,6 +88,14 @@ class NodeReason(StrEnum):
     MODEL_MIRROR_NOT_READY = "ModelMirrorNotReady"
 
 
+class WithheldReason(StrEnum):
+    """Reasons of ResourceReady for nodes that the operator does not make, or keep."""
+
+    MACHINE_LIMIT_REACHED = "MachineLimitReached"
+    WORKSPACE_MACHINE_LIMIT_EXCEEDED = "WorkspaceMachineLimitExceeded"
+    NODES_RELEASED = "NodesReleased"
+
+
 class InferenceReason(StrEnum):
     """Reasons of InferenceReady and BenchmarkCompleted."""
 

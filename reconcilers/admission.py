@@ -14,6 +14,7 @@ from typing import Any, final
 import structlog
 
 from pykaito.api.parse import parse
+from pykaito.api.v1alpha1.machine import Machine
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.api.validate import normalized, violations
 from pykaito.operator.admission import (
@@ -32,6 +33,8 @@ from pykaito.reconcilers.conditions import with_help
 from pykaito.reconcilers.instance_types import check_instance_type
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.planning import choose, plan_on
+from pykaito.reconcilers.provisioning import Provisioning
+from pykaito.reconcilers.workspace.machines import made_machine_object
 from pykaito.runtime.presets.plan import (
     NOTHING_KNOWN,
     Known,
@@ -93,11 +96,15 @@ class WorkspaceAdmission:
     Args:
         nodes: all nodes of the cluster.
         lookups: those of the reconcilers.
+        provisioning: who makes nodes.
     """
 
-    def __init__(self, nodes: Informer, lookups: Lookups) -> None:
+    def __init__(
+        self, nodes: Informer, lookups: Lookups, provisioning: Provisioning
+    ) -> None:
         self._nodes = nodes
         self._lookups = lookups
+        self._provisioning = provisioning
 
     async def __call__(
         self, request: AdmissionRequest, *, seconds: float
@@ -196,7 +203,11 @@ class WorkspaceAdmission:
             planned = plan_on(workspace, (), (), known)
             found.add(error, for_now=True)
             return planned
-        if selection.missing:
+        maker = self._provisioning.maker_for(workspace)
+        if maker is not None:
+            machine = made_machine_object(obj, workspace, planned, 0, maker)
+            found.warnings += self._provisioning.check(parse(Machine, machine))
+        elif selection.missing:
             found.warnings.append(
                 f"resource: {len(selection.nodes)} of {planned.nodes} nodes qualify at "
                 f"the moment; wanted: {selection.wanted}"

@@ -6,7 +6,6 @@ from typing import Any
 
 from pykaito.api import labels
 from pykaito.operator.cache import Cache
-from pykaito.operator.channel import Channel
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
 from pykaito.operator.controller import Controller
@@ -26,15 +25,15 @@ from pykaito.operator.objects import (
 from pykaito.operator.objects import labels as labels_of
 from pykaito.operator.predicates import Predicate
 from pykaito.operator.reconcile import Request
-from pykaito.provisioners.protocol import Context
-from pykaito.provisioners.registry import load_provisioners
 from pykaito.reconcilers.inference import status as inference_status
 from pykaito.reconcilers.inference.reconciler import InferenceReconciler, Informers
 from pykaito.reconcilers.lookups import Lookups
-from pykaito.reconcilers.machine import MachineReconciler
+from pykaito.reconcilers.machine.reconciler import MachineReconciler
+from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from pykaito.reconcilers.workspace import status as workspace_status
 from pykaito.reconcilers.workspace.reconciler import WorkspaceReconciler
+from pykaito.reconcilers.workspace.wants import Informers as WorkspaceInformers
 
 #: Workspaces by the ConfigMap of their settings.
 CONFIG_MAP_INDEX = "configMap"
@@ -48,8 +47,7 @@ class Settings:
     transformers_image: str
     #: Where model servers download models from; the public hub if empty.
     hub_endpoint: str = ""
-    #: Environment variables, which are the settings of provisioners.
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    provisioning: ProvisioningSettings = field(default_factory=ProvisioningSettings)
 
 
 def controllers(
@@ -60,6 +58,7 @@ def controllers(
     written: WrittenVersions[Request],
     settings: Settings,
     lookups: Lookups,
+    provisioning: Provisioning,
 ) -> Sequence[Controller]:
     """Build every controller on one cache."""
     workspaces = cache.informer(WORKSPACES)
@@ -68,20 +67,6 @@ def controllers(
     deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
     services = cache.informer(SERVICES, label_selector=labels.WORKSPACE)
     pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
-    wake = Channel()
-    provisioners = load_provisioners(
-        Context(
-            client=client,
-            cache=cache,
-            machines=machines,
-            clock=clock,
-            wake=wake.send,
-            note=lambda machine, informer, obj: written.note(
-                Request(MachineReconciler.name, *machine), informer, obj
-            ),
-            environ=settings.environ,
-        )
-    )
 
     workspaces.store.add_index(CONFIG_MAP_INDEX, lookups.configs.index)
 
@@ -99,7 +84,13 @@ def controllers(
     return (
         Controller(
             WorkspaceReconciler(
-                client, workspaces, machines, nodes, events, clock, written, lookups
+                client,
+                WorkspaceInformers(workspaces, machines, nodes, deployments),
+                events,
+                clock,
+                written,
+                lookups,
+                provisioning,
             ),
             for_=workspaces,
             owns=[machines],
@@ -110,14 +101,22 @@ def controllers(
             predicates=[unless_reworded(workspace_status.CONDITIONS)],
         ),
         Controller(
-            MachineReconciler(client, machines, provisioners, events, clock, written),
+            MachineReconciler(
+                client,
+                machines,
+                provisioning.installed,
+                events,
+                clock,
+                written,
+                provisioning.settings.policy,
+            ),
             for_=machines,
             watches=[
                 (watch.informer, watch.machines)
-                for provisioner in provisioners.values()
+                for provisioner in provisioning.installed.values()
                 for watch in provisioner.watches
             ],
-            channels=[wake],
+            channels=[provisioning.wake],
         ),
         Controller(
             InferenceReconciler(

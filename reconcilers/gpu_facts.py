@@ -22,10 +22,21 @@ GPU_CAPABILITY = "nvidia.com/gpu.compute.major"
 _BFLOAT16_SINCE = 8
 
 
-def gpu_facts(workspace: Workspace, nodes: Iterable[Object]) -> GpuFacts | None:
-    """Return the GPUs that each of the nodes has, None when nothing is known."""
+def gpu_facts(
+    workspace: Workspace, nodes: Iterable[Object], *, to_come: bool = False
+) -> GpuFacts | None:
+    """Return the GPUs that each of the nodes has, None when nothing is known.
+
+    Args:
+        workspace: says of which type nodes are that are made.
+        nodes: those that there are.
+        to_come: whether there will be others, of that type.
+    """
     known = [facts for node in nodes if (facts := facts_of_node(node))]
-    return weakest(known) or facts_of_type(workspace.resource.instance_type)
+    of_type = facts_of_type(workspace.resource.instance_type)
+    if of_type and (to_come or not known):
+        known.append(of_type)
+    return weakest(known)
 
 
 def facts_of_node(node: Object) -> GpuFacts | None:
@@ -76,6 +87,23 @@ def offers(instance_type: str | None) -> list[GpuFacts]:
         ),
         key=lambda gpu: (gpu.count * gpu.memory_mib, gpu.count, gpu.name),
     )
+
+
+def alternatives(instance_type: str | None, most: int = 2) -> list[str]:
+    """Return instance types with as much GPU memory, the nearest first.
+
+    They are of the same cloud; none where the instance type is not known.
+    """
+    known = skus().get((instance_type or "").lower())
+    if known is None:
+        return []
+    memory = known.count * known.gpu.memory_mib
+    enough = [
+        gpu.name
+        for gpu in offers(instance_type)
+        if gpu.count * gpu.memory_mib >= memory and gpu.name != known.name
+    ]
+    return enough[:most]
 
 
 def _positive(text: str) -> bool:

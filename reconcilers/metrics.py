@@ -4,11 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import final
 
+from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from pykaito.api.conditions import WorkspaceCondition
 from pykaito.operator.objects import Object
+
+MACHINE_FAILURES = PrometheusCounter(
+    "kaito_machine_failures_total",
+    "Instances that could not be had, were lost or were given up",
+    ["provisioner", "reason"],
+)
 
 PHASES = ("succeeded", "error", "pending", "deleting")
 
@@ -35,6 +42,39 @@ class WorkspaceCount(Collector):
         )
         for name in PHASES:
             family.add_metric([name], counted[name])
+        yield family
+
+
+@final
+class MachineCount(Collector):
+    """``kaito_machine_count``: how many Machines there are, by provisioner and phase.
+
+    Those of provisioners that make nodes are what somebody pays for. As with
+    Workspaces, take the maximum over replicas.
+
+    Args:
+        machines: returns every Machine.
+    """
+
+    def __init__(self, machines: Callable[[], Iterable[Object]]) -> None:
+        self._machines = machines
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Count now; only what there is is told."""
+        counted = Counter(
+            (
+                str(machine["spec"].get("provisioner", "")),
+                str((machine.get("status") or {}).get("phase") or "Pending"),
+            )
+            for machine in self._machines()
+        )
+        family = GaugeMetricFamily(
+            "kaito_machine_count",
+            "Machines by provisioner and phase",
+            labels=["provisioner", "phase"],
+        )
+        for (provisioner, machine_phase), count in sorted(counted.items()):
+            family.add_metric([provisioner, machine_phase], count)
         yield family
 
 

@@ -16,10 +16,15 @@ from pykaito.runtime.presets.plan import NodeFacts
 _STEP_MIB = 256
 
 
-def node_facts(workspace: Workspace, nodes: Iterable[Object]) -> NodeFacts | None:
-    """Return what computes on each of the nodes, None when nothing is known."""
+def node_facts(
+    workspace: Workspace, nodes: Iterable[Object], *, to_come: bool = False
+) -> NodeFacts | None:
+    """Return what computes on each of the nodes, None when nothing is known.
+
+    ``to_come``: there will be others as well, of the Workspace's instance type.
+    """
     if accelerator(workspace) == "gpu":
-        return gpu_facts(workspace, nodes)
+        return gpu_facts(workspace, nodes, to_come=to_come)
     return weakest([facts for node in nodes if (facts := cpus_of_node(node))])
 
 

@@ -223,6 +223,9 @@ class MachineStatus(ApiModel):
     instance: Annotated[str, Field(max_length=253)] | None = None
     """What it is called where it was made: the NodeClaim, the agent pool."""
 
+    launch_time: datetime | None = None
+    """When the instance that there is was asked for."""
+
     failures: Annotated[Int32, Field(ge=0)] = 0
     """How often an instance could not be had, or was given up, since the Machine was
     ready last. Pauses between tries grow with it."""

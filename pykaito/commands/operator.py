@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 import pykaito
 from pykaito.api import labels
+from pykaito.operator.background import Background
 from pykaito.operator.cache import Cache
 from pykaito.operator.certificate_rotator import (
     VALIDATING_WEBHOOK_CONFIGURATIONS,
@@ -31,8 +32,9 @@ from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
 from pykaito.reconcilers.hub.hub import Hub, Sources
 from pykaito.reconcilers.lookups import Lookups
-from pykaito.reconcilers.metrics import WorkspaceCount
-from pykaito.reconcilers.resources import WORKSPACES
+from pykaito.reconcilers.metrics import MachineCount, WorkspaceCount
+from pykaito.reconcilers.provisioning import Provisioning
+from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 
 log = structlog.get_logger()
 
@@ -106,6 +108,7 @@ async def run(
         manager.add_service(events, elected=True)
         workspaces = cache.informer(WORKSPACES)
         REGISTRY.register(WorkspaceCount(workspaces.store.list))
+        REGISTRY.register(MachineCount(cache.informer(MACHINES).store.list))
         lookups = Lookups(
             ConfigMaps(
                 client,
@@ -116,8 +119,20 @@ async def run(
             Hub(sources, clock, held=workers // 2),
             cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
         )
+        try:
+            provisioning = Provisioning.install(
+                settings.provisioning,
+                client=client,
+                cache=cache,
+                clock=clock,
+                written=written,
+            )
+        except ValueError as error:
+            raise StartError(str(error)) from None
+        for name, provisioner in provisioning.installed.items():
+            manager.add_service(Background(name, provisioner.run, clock), elected=True)
         for controller in controllers(
-            client, cache, events, clock, written, settings, lookups
+            client, cache, events, clock, written, settings, lookups, provisioning
         ):
             manager.add(controller)
         if webhook is not None:
@@ -127,7 +142,7 @@ async def run(
                 client,
                 cache,
                 clock,
-                WorkspaceAdmission(cache.informer(NODES), lookups),
+                WorkspaceAdmission(cache.informer(NODES), lookups, provisioning),
                 namespace=namespace or client.namespace,
             )
         stop = asyncio.Event()

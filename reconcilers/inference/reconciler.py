@@ -40,6 +40,7 @@ from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.planning import choose, plan_on
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace.claims import held_by_others
+from pykaito.reconcilers.workspace.machines import node_of
 from pykaito.reconcilers.workspace.status import is_ready
 from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Known, Plan, PlanError
@@ -196,18 +197,24 @@ class InferenceReconciler:
 
     def _plan(self, live: Object, workspace: Workspace, known: Known) -> Plan:
         nodes = self._informers.nodes.store.list()
-        if taken := self._nodes(live, lambda _: True):
-            return plan_on(workspace, taken, nodes, known)
-        return choose(workspace, nodes, known=known)[1]
+        machines = self._wanted_machines(live)
+        if not machines:
+            return choose(workspace, nodes, known=known)[1]
+        taken = [node for machine in machines if (node := node_of(machine))]
+        to_come = len(taken) < len(machines)
+        return plan_on(workspace, taken, nodes, known, to_come=to_come)
 
-    def _nodes(self, live: Object, counts: Callable[[Object], bool]) -> list[str]:
+    def _wanted_machines(self, live: Object) -> list[Object]:
         machines = self._informers.machines.store.by_index(
             OWNER_UID, live["metadata"]["uid"]
         )
+        return [m for m in machines if not m["metadata"].get("deletionTimestamp")]
+
+    def _nodes(self, live: Object, counts: Callable[[Object], bool]) -> list[str]:
         return sorted(
-            machine["spec"]["nodeName"]
-            for machine in machines
-            if counts(machine) and not machine["metadata"].get("deletionTimestamp")
+            node
+            for machine in self._wanted_machines(live)
+            if counts(machine) and (node := node_of(machine))
         )
 
     def _nodes_to_bind(

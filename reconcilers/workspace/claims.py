@@ -6,6 +6,7 @@ from typing import final
 
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, namespace, owner_of
+from pykaito.reconcilers.workspace.machines import node_of
 
 Resources = Mapping[str, str]
 
@@ -59,7 +60,7 @@ def _by_node(
 def _held(machines: Iterable[Object]) -> Iterator[tuple[tuple[Key, str], Resources]]:
     """Yield the Workspace and the node of each Machine, and what it holds."""
     for machine in machines:
-        reference, spec = owner_of(machine), machine["spec"]
-        if reference is not None and spec.get("nodeName"):
+        reference, node = owner_of(machine), node_of(machine)
+        if reference is not None and node:
             at = Key(namespace(machine), reference["name"])
-            yield (at, spec["nodeName"]), spec.get("resources") or {}
+            yield (at, node), machine["spec"].get("resources") or {}

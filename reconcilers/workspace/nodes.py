@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pykaito.api.labels import INSTANCE_TYPE
+from pykaito.api.labels import INSTANCE_TYPE, MACHINE
 from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, labels, name
@@ -25,6 +25,8 @@ class Selection:
     missing: int
     #: What a node must be to count, for the message when some are missing.
     wanted: str
+    #: Of the chosen, those that are named or in use already.
+    held: frozenset[str] = frozenset()
 
 
 def select_nodes(
@@ -34,13 +36,16 @@ def select_nodes(
     count: int,
     needs: Needs,
     assigned: Collection[str] = (),
+    lost: Collection[str] = (),
     claimed: Mapping[str, Sequence[Mapping[str, str]]] = NOTHING,
+    only_fit: bool = False,
 ) -> Selection:
     """Choose ``count`` nodes among those that the Workspace names or matches.
 
     A node qualifies when it carries the selector's labels and is either named in
-    ``preferredNodes`` or of the instance type, if one is given. Nodes that the
-    model fits come first; among them preferred nodes, then those already in use,
+    ``preferredNodes`` or of the instance type, if one is given. What was made for a
+    Machine never does. Nodes that the model fits come first; among them those that are
+    not given up as lost, then preferred nodes, then those already in use,
     then those with room beside other Workspaces, then those that could serve now,
     then those whose GPUs would not lie idle, then by name. Named nodes that do not
     qualify come last, so that what they lack is told when they are needed.
@@ -51,15 +56,20 @@ def select_nodes(
         count: how many are wanted.
         needs: what is wanted of each.
         assigned: names of those that the Workspace has.
+        lost: names of those that were away for too long.
         claimed: what other Workspaces want of a node, by its name.
+        only_fit: leave out what could not serve now, unless it is in use: another node
+            can be made.
     """
     selector = workspace.resource.label_selector.as_labels()
     instance_type = workspace.resource.instance_type
     preferred = workspace.resource.preferred_nodes
-    ranked: list[tuple[bool, bool, bool, bool, bool, bool, bool, str]] = []
+    ranked: list[tuple[bool, bool, bool, bool, bool, bool, bool, bool, str]] = []
     seen: set[str] = set()
     for node in nodes:
         node_name, found = name(node), labels(node)
+        if MACHINE in found:
+            continue
         named = node_name in preferred
         of_type = found.get(INSTANCE_TYPE) == instance_type or not instance_type
         if not named and (not of_type or (preferred and not instance_type)):
@@ -70,24 +80,32 @@ def select_nodes(
         seen.add(node_name)
         wanted = needs(node)
         resources = wanted or {}
+        held = node_name in assigned
+        lacks_room = crowded(node, resources, claimed.get(node_name, ()))
+        serves = can_serve(node, resources)
+        unfit = not matches or wanted is None or node_name in lost
+        if only_fit and (unfit or (not held and (lacks_room or not serves))):
+            continue
         ranked.append(
             (
                 not matches,
                 wanted is None,
+                node_name in lost,
                 not named,
-                node_name not in assigned,
-                crowded(node, resources, claimed.get(node_name, ())),
-                not can_serve(node, resources),
+                not held,
+                lacks_room,
+                not serves,
                 wastes(node, resources),
                 node_name,
             )
         )
-    absent = [node for node in preferred if node not in seen]
+    absent = [node for node in preferred if node not in seen and not only_fit]
     chosen = [*(entry[-1] for entry in sorted(ranked)), *absent][:count]
     return Selection(
         nodes=tuple(chosen),
         missing=count - len(chosen),
         wanted=describe(selector, instance_type, preferred),
+        held=frozenset(n for n in chosen if n in assigned or n in preferred),
     )
 
 

@@ -8,7 +8,6 @@ import structlog
 
 from pykaito.api import labels
 from pykaito.api.conditions import NodeReason, WorkspaceCondition
-from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
 from pykaito.operator.errors import (
@@ -20,7 +19,6 @@ from pykaito.operator.errors import (
 )
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
-from pykaito.operator.informer import Informer
 from pykaito.operator.objects import (
     Key,
     Object,
@@ -29,29 +27,26 @@ from pykaito.operator.objects import (
     namespace,
     uid,
 )
-from pykaito.operator.reconcile import Request
+from pykaito.operator.reconcile import Request, Result
 from pykaito.operator.store import OWNER_UID
 from pykaito.reconcilers.apply import REFUSALS, Applier, refusal
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import Condition, changed, merge
 from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
 from pykaito.reconcilers.lookups import Lookups
-from pykaito.reconcilers.planning import choose
+from pykaito.reconcilers.provisioning import Provisioning
 from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace import status
-from pykaito.reconcilers.workspace.claims import Claims
-from pykaito.reconcilers.workspace.machines import machine_object
 from pykaito.reconcilers.workspace.nodes import Selection
+from pykaito.reconcilers.workspace.wants import NO_CHOICE, Informers, Wanted, Wants
 from pykaito.reconcilers.writes import Note
-from pykaito.runtime.presets.plan import Plan, PlanError
+from pykaito.runtime.presets.plan import PlanError
 
 FIELD_MANAGER = "pykaito-workspace"
 
 #: What the status tells beside state and conditions.
 DETAILS = ("targetNodeCount", "workerNodes", "url")
-
-NO_CHOICE = Selection(nodes=(), missing=0, wanted="")
 
 log = structlog.get_logger()
 
@@ -64,54 +59,49 @@ class WorkspaceReconciler:
     def __init__(
         self,
         client: Client,
-        workspaces: Informer,
-        machines: Informer,
-        nodes: Informer,
+        informers: Informers,
         events: EventRecorder,
         clock: Clock,
         written: WrittenVersions[Request],
         lookups: Lookups,
+        provisioning: Provisioning,
     ) -> None:
         self._client = client
-        self._workspaces = workspaces
-        self._machines = machines
-        self._nodes = nodes
+        self._workspaces = informers.workspaces
+        self._machines = informers.machines
+        self._nodes = informers.nodes
         self._events = events
         self._clock = clock
         self._written = written
         self._lookups = lookups
-        self._applier = Applier(client, FIELD_MANAGER, machines)
-        self._claims = Claims(machines)
+        self._applier = Applier(client, FIELD_MANAGER, informers.machines)
+        self._wants = Wants(informers, provisioning, clock)
 
-    async def reconcile(self, request: Request) -> None:
+    async def reconcile(self, request: Request) -> Result | None:
         """Bring Machines and status in line with the spec."""
         live = self._workspaces.store.get(Key(request.namespace, request.name))
         if live is None:
-            self._claims.drop(Key(request.namespace, request.name))
-            return
+            self._wants.forget(Key(request.namespace, request.name))
+            return None
         note = partial(self._written.note, request)
         if live["metadata"].get("deletionTimestamp"):
             await self._finish(live, note)
-            return
+            return None
         live = await add_finalizer(
             self._client, self._workspaces, live, labels.WORKSPACE_FINALIZER, note
         )
-        nodes, owned = self._nodes.store.list(), self._owned_machines(live)
+        owned = self._owned_machines(live)
         try:
-            workspace, doubts = checked(live, nodes)
-            selection, planned = choose(
-                workspace,
-                nodes,
-                assigned={machine["spec"].get("nodeName", "") for machine in owned},
-                claimed=self._claims.of_others(key(live)),
-                known=await self._lookups.known(workspace),
-            )
+            workspace, doubts = checked(live, self._nodes.store.list())
+            known = await self._lookups.known(workspace)
+            wanted = self._wants.of(live, workspace, owned, known)
         except PlanError as error:
             await self._unplanned(live, error, note)
             if error.terminal:
-                return
+                return None
             raise UnavailableError(str(error)) from error
-        await self._serve(live, workspace, planned, selection, doubts, note)
+        await self._serve(live, wanted, doubts, note)
+        return Result(wanted.look_again)
 
     async def _unplanned(self, live: Object, error: PlanError, note: Note) -> None:
         """Say why there is no plan. What an earlier one brought stays as it is.
@@ -147,28 +137,18 @@ class WorkspaceReconciler:
         return (status.refused(error.reason, str(error)),)
 
     async def _serve(
-        self,
-        live: Object,
-        workspace: Workspace,
-        planned: Plan,
-        selection: Selection,
-        doubts: Sequence[str],
-        note: Note,
+        self, live: Object, wanted: Wanted, doubts: Sequence[str], note: Note
     ) -> None:
-        owned = self._owned_machines(live)
-        self._claims.put(key(live), selection.nodes, planned.node_resources)
+        owned, planned = self._owned_machines(live), wanted.plan
         refused: ApiError | None = None
         machines = owned
         try:
             machines = await self._bring(
-                live,
-                [machine_object(live, workspace, planned, n) for n in selection.nodes],
-                owned,
-                (*doubts, *planned.warnings),
-                status.planned(planned),
-                note,
+                live, wanted, owned, (*doubts, *planned.warnings), note
             )
-            resources = self._resources(machines, selection, planned.nodes)
+            resources = self._resources(machines, wanted.selection, planned.nodes)
+            if wanted.withheld and resources[-1].status != "True":
+                resources = (*resources[:-1], status.refused(*wanted.withheld))
         except REFUSALS as error:
             refused = error
             resources = (status.refused(*refusal(error, namespace(live))),)
@@ -184,10 +164,9 @@ class WorkspaceReconciler:
     async def _bring(
         self,
         live: Object,
-        wanted: Sequence[Mapping[str, Any]],
+        wanted: Wanted,
         owned: Sequence[Object],
         warnings: Sequence[str],
-        plan: str,
         note: Note,
     ) -> Sequence[Object]:
         """Apply the wanted Machines and delete the others; return the wanted.
@@ -197,15 +176,16 @@ class WorkspaceReconciler:
         told = bool(owned)
         surplus = {name(machine): machine for machine in owned}
         machines = []
-        for machine in wanted:
+        for machine in wanted.machines:
             current = surplus.pop(name(machine), None)
             if current is None:
                 applied = await self._applier.apply(machine, note)
                 if applied.created:
-                    node = machine["spec"]["nodeName"]
                     if not told:
-                        self._events.normal(live, "Planned", plan)
-                    self._events.normal(live, "MachineCreated", f"node {node!r} chosen")
+                        self._events.normal(
+                            live, "Planned", status.planned(wanted.plan)
+                        )
+                    self._events.normal(live, "MachineCreated", _told(machine))
                     for warning in () if told else warnings:
                         self._events.warning(live, "PlanWarning", warning)
                     told = True
@@ -221,7 +201,7 @@ class WorkspaceReconciler:
 
     async def _finish(self, live: Object, note: Note) -> None:
         """Release every Machine, then let the Workspace go."""
-        self._claims.drop(key(live))
+        self._wants.forget(key(live))
         owned = self._owned_machines(live)
         if not owned:
             await remove_finalizer(
@@ -265,9 +245,10 @@ class WorkspaceReconciler:
     def _resources(
         self, machines: Sequence[Object], selection: Selection, count: int
     ) -> tuple[Condition, ...]:
-        """Return ResourceReady, and NodesReady before it."""
+        """Return ResourceReady, and what it rests on before it."""
         nodes = {name(node): node for node in self._nodes.store.list()}
         return (
+            *status.node_claims_ready(machines, count),
             status.nodes_ready(machines, nodes, count),
             status.resources(machines, selection, count),
         )
@@ -313,3 +294,11 @@ class WorkspaceReconciler:
         ready_now = turned.get(WorkspaceCondition.READY)
         if ready_now and ready_now["status"] == "True":
             self._events.normal(live, "Ready", ready_now["message"])
+
+
+def _told(machine: Mapping[str, Any]) -> str:
+    """Return what a Machine asks for, as a sentence."""
+    spec = machine["spec"]
+    if node := spec.get("nodeName"):
+        return f"node {node!r} chosen"
+    return f"a node of type {spec['instanceType']} asked for from {spec['provisioner']}"

@@ -5,21 +5,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from pykaito.api.conditions import (
+    MachineCondition,
     NodeReason,
     TuningReason,
+    WithheldReason,
     WorkspaceCondition,
     WorkspaceReason,
 )
 from pykaito.operator.objects import Object, name
+from pykaito.provisioners import errors
 from pykaito.provisioners.protocol import MachineReason
 from pykaito.reconcilers import apply
 from pykaito.reconcilers.conditions import Condition, with_help
+from pykaito.reconcilers.workspace.machines import is_made, node_of
 from pykaito.reconcilers.workspace.nodes import Selection
 from pykaito.runtime.presets.plan import Plan, PlanError
 
 #: The types that the workspace reconciler owns. InferenceReady is written by
 #: the inference reconciler and only read here.
 CONDITIONS = (
+    WorkspaceCondition.NODE_CLAIM_READY,
     WorkspaceCondition.NODES_READY,
     WorkspaceCondition.RESOURCE_READY,
     WorkspaceCondition.JOB_STARTED,
@@ -38,7 +43,15 @@ SERVED_ONCE = frozenset({"Ready", "NotReady"})
 
 #: Reasons of ResourceReady that last until a person acts. A node that is missing, not
 #: ready or without its labels may yet come, as autoscalers and plugins work.
-HOPELESS = frozenset({*apply.HOPELESS, MachineReason.PROVISIONER_NOT_FOUND})
+HOPELESS = frozenset(
+    {
+        *apply.HOPELESS,
+        *errors.HOPELESS,
+        MachineReason.PROVISIONER_NOT_FOUND,
+        WithheldReason.NODES_RELEASED,
+        WithheldReason.WORKSPACE_MACHINE_LIMIT_EXCEEDED,
+    }
+)
 
 #: What a node reports when it runs short of something, long before it is not Ready.
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
@@ -123,6 +136,24 @@ def resources(
     return Condition(kind, "False", NodeReason.RESOURCE_NOT_READY, so_far)
 
 
+def node_claims_ready(machines: Sequence[Object], count: int) -> tuple[Condition, ...]:
+    """Return NodeClaimReady: has what is made been launched; none if nothing is."""
+    made = [machine for machine in machines if is_made(machine)]
+    if not made:
+        return ()
+    kind = WorkspaceCondition.NODE_CLAIM_READY
+    for machine in made:
+        launched = _condition(machine, MachineCondition.LAUNCHED)
+        if launched is None or launched["status"] != "True":
+            reason, message = NodeReason.NODE_CLAIM_NOT_READY, "not asked for yet"
+            if launched is not None:
+                reason, message = launched["reason"], launched["message"]
+            message = f"Machine {name(machine)}: {message}"
+            return (Condition(kind, "False", reason, message),)
+    told = f"{len(made)} of {count} nodes were made and launched"
+    return (Condition(kind, "True", NodeReason.NODE_CLAIMS_READY, told),)
+
+
 def nodes_ready(
     machines: Sequence[Object], nodes: Mapping[str, Object], count: int
 ) -> Condition:
@@ -157,7 +188,7 @@ def _pressures(
     machines: Sequence[Object], nodes: Mapping[str, Object]
 ) -> Iterator[str]:
     for machine in machines:
-        node = nodes.get(machine["spec"].get("nodeName") or "") or {}
+        node = nodes.get(node_of(machine)) or {}
         for condition in (node.get("status") or {}).get("conditions") or ():
             if condition["type"] in PRESSURES and condition["status"] == "True":
                 yield f"node {name(node)} reports {condition['type']}"
@@ -178,11 +209,15 @@ def planned(plan: Plan) -> str:
 
 def ready_condition(machine: Object) -> Mapping[str, Any] | None:
     """Return a Machine's Ready condition if it is about the current spec."""
+    return _condition(machine, MachineCondition.READY)
+
+
+def _condition(machine: Object, kind: str) -> Mapping[str, Any] | None:
     status = machine.get("status") or {}
     generation = machine["metadata"].get("generation")
     for condition in status.get("conditions", ()):
         if (
-            condition["type"] == "Ready"
+            condition["type"] == kind
             and condition.get("observedGeneration") == generation
         ):
             found: Mapping[str, Any] = condition
@@ -192,9 +227,7 @@ def ready_condition(machine: Object) -> Mapping[str, Any] | None:
 
 def worker_nodes(machines: Sequence[Object]) -> list[str]:
     """Return the nodes that serve the Workspace or can."""
-    return sorted(
-        machine["spec"]["nodeName"] for machine in machines if is_ready(machine)
-    )
+    return sorted(node_of(machine) for machine in machines if is_ready(machine))
 
 
 def is_ready(machine: Object) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pykaito.api import labels
+from pykaito.api.schema import DNS_SUBDOMAIN, LABEL_VALUE, matches
 from pykaito.api.v1beta1.workspace import Workspace
 
 Accelerator = Literal["gpu", "cpu"]
@@ -15,6 +16,17 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     labels.PERFORMANCE_MODE: ("balanced", "interactivity", "throughput"),
     labels.USE_LOCAL_WEIGHTS: ("true", "false"),
     labels.NODE_IMAGE_FAMILY: ("ubuntu", "azurelinux"),
+    labels.CAPACITY_TYPE: ("on-demand", "spot"),
+    labels.KEEP_NODES: ("true", "false"),
+}
+
+
+MAX_NAME = 63
+
+#: Annotations that name things, what a name looks like, and how to write them.
+FORMS: Mapping[str, tuple[str, str]] = {
+    labels.ZONES: (LABEL_VALUE, "zones as a,b, by their names as the cloud has them"),
+    labels.NODE_CLASS_NAME: (DNS_SUBDOMAIN, "the name of a node class"),
 }
 
 
@@ -40,6 +52,18 @@ def check_annotations(workspace: Workspace) -> None:
             raise UnknownValueError(
                 f"{field_of(annotation)}: found {found!r}; set it to {right}"
             )
+
+    for annotation, (pattern, form) in FORMS.items():
+        for found in listed(workspace.metadata.annotations.get(annotation, "")):
+            if len(found) > MAX_NAME or not matches(pattern, found):
+                raise UnknownValueError(
+                    f"{field_of(annotation)}: found {found[:MAX_NAME]!r}; write {form}"
+                )
+
+
+def listed(value: str) -> tuple[str, ...]:
+    """Return the parts of a value such as a,b."""
+    return tuple(part for found in value.split(",") if (part := found.strip()))
 
 
 def accelerator(workspace: Workspace) -> Accelerator:

@@ -68,6 +68,7 @@ class PlanReason(StrEnum):
     MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     MODEL_GATED = "ModelGated"
     MODEL_LOOKUP_PENDING = "ModelLookupPending"
+    NODE_OPTION_INVALID = "NodeOptionInvalid"
     PRESET_NOT_FOUND = "PresetNotFound"
     PRESET_PRIVATE = "PresetPrivate"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"

@@ -26,6 +26,7 @@ from pykaito.reconcilers.admission import NOT_LOOKED_UP, WorkspaceAdmission, cau
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.lookups import Lookups
+from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
 from pykaito.runtime.presets.catalogue import Preset
 from pykaito.runtime.presets.plan import PlanError, PlanReason
 from tests.unit.operator.virtual_time import VirtualClock, run_virtual
@@ -71,6 +72,7 @@ class Webhook:
                 self.hub,
                 cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
             ),
+            Provisioning(ProvisioningSettings(), {}),
         )
         self._cache = cache
 

@@ -16,6 +16,7 @@ from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, NODES, SERVICES
 from pykaito.reconcilers.admission import WorkspaceAdmission
 from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.lookups import Lookups, NoHub
+from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.corpus.cases import Case, Object, invalid_workspaces
 from tests.corpus.mutations import mutations
@@ -74,7 +75,9 @@ async def webhook() -> AsyncIterator[WorkspaceAdmission]:
         NoHub(),
         cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
     )
-    webhook = WorkspaceAdmission(cache.informer(NODES), lookups)
+    webhook = WorkspaceAdmission(
+        cache.informer(NODES), lookups, Provisioning(ProvisioningSettings(), {})
+    )
     running = asyncio.create_task(cache.run())
     await cache.wait_synced(10)
     yield webhook

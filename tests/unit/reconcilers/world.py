@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pykaito.api import labels
+from pykaito.operator.background import Background
 from pykaito.operator.cache import Cache
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
@@ -21,9 +22,11 @@ from pykaito.operator.objects import (
     SERVICES,
 )
 from pykaito.operator.reconcile import Request
+from pykaito.provisioners.registry import Factory, installed
 from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
 from pykaito.reconcilers.lookups import Lookups, ModelHub, NoHub
+from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests import kstatus
 from tests.unit.operator.virtual_time import VirtualClock, eventually
@@ -48,6 +51,8 @@ class World:
         self.api.status_defaults[WORKSPACES] = {"observedGeneration": -1}
         self.hub: ModelHub = NoHub()
         self.image = "reg/transformers:1"
+        self.provisioning = ProvisioningSettings()
+        self.factories: list[Factory] = []
 
     @contextlib.asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
@@ -68,6 +73,12 @@ class World:
         )  # fmt: skip
         manager.add_service(events, elected=True)
         settings = Settings(transformers_image=self.image)
+        provisioning = Provisioning.install(
+            self.provisioning, client=self.api, cache=cache, clock=clock,
+            written=written, factories=[*installed(), *self.factories],
+        )  # fmt: skip
+        for name, provisioner in provisioning.installed.items():
+            manager.add_service(Background(name, provisioner.run, clock), elected=True)
         lookups = Lookups(
             ConfigMaps(
                 self.api, cache.informer(CONFIG_MAPS, metadata_only=True), SYSTEM
@@ -76,7 +87,7 @@ class World:
             cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
         )
         for controller in controllers(
-            self.api, cache, events, clock, written, settings, lookups
+            self.api, cache, events, clock, written, settings, lookups, provisioning
         ):  # fmt: skip
             manager.add(controller)
         stop = asyncio.Event()

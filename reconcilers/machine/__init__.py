@@ -1,0 +1,1 @@
+"""From a Machine to a node and back, whichever provisioner serves it."""
