@@ -15,7 +15,9 @@ CLUSTER = {
     ("", "configmaps"): FOLLOW | {"get"},
     ("", "services"): FOLLOW | {"get", "create", "patch"},
     ("apps", "deployments"): FOLLOW | {"get", "create", "patch"},
-    ("events.k8s.io", "events"): {"create", "patch"},
+    ("events.k8s.io", "events"): {"list", "create", "patch"},
+    ("karpenter.sh", "nodeclaims"): FOLLOW | {"get", "create", "delete"},
+    ("karpenter.sh", "nodepools"): FOLLOW | {"get", "create", "delete"},
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): FOLLOW
     | {"patch"},
 }
