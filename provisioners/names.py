@@ -4,3 +4,6 @@ They are in Machines, which are also rendered where no provisioner is loaded.
 """
 
 PREFERRED_NODES = "preferred_nodes"
+KARPENTER = "karpenter"
+KARPENTER_NODEPOOL = "karpenter_nodepool"
+AZURE_ARM = "azure_arm"
