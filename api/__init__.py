@@ -6,6 +6,8 @@
 - `conditions`, `labels`: the strings that objects carry.
 - `parse`: from a raw object to a model, or an error that names the field.
 - `validate`: every fault of a raw object, as the API server would name it.
+- `schemas`: what `validate` knows of each kind, made ahead of time.
 
-`make generate` turns the models into CRDs; docs/api.md explains the choices.
+`make generate` turns the models into CRDs and schemas; docs/api.md explains the
+choices.
 """

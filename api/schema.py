@@ -67,6 +67,7 @@ class Rule:
     def __post_init__(self) -> None:
         if bool(self.found) != (self.says is not None):
             raise TypeError(f"{self.message}: found and says come together")
+        _RULES[frozenset(self.as_schema().items())] = self
 
     @property
     def is_transition(self) -> bool:
@@ -88,6 +89,21 @@ class Rule:
             "rule": self.rule,
         }
         return {keyword: word for keyword, word in words.items() if word}
+
+
+_RULES: dict[frozenset[tuple[str, str]], Rule] = {}
+"""Every rule that was made, by its words."""
+
+
+def find_rule(words: Mapping[str, str]) -> Rule:
+    """Return the rule that `as_schema` gives these words.
+
+    Raises:
+        LookupError: no imported module has it.
+    """
+    if rule := _RULES.get(frozenset(words.items())):
+        return rule
+    raise LookupError(f"no model has the rule {words['rule']!r}; run `make generate`")
 
 
 def rules(*rules: Rule, **extensions: Any) -> Callable[[dict[str, Any]], None]:
@@ -124,17 +140,27 @@ def list_map(*keys: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
 class Matching:
     """An annotation of text: it must match a pattern, here and in the CRD.
 
     JSON Schema's own `pattern` would do, but its message is the pattern. This
     says in words what would be right, and what was found.
+
+    Args:
+        pattern: of the whole text, from ^ to $.
+        right: what would be right, as the end of a sentence that starts with "must".
     """
 
-    pattern: str
-    right: str
-    """What would be right, as the end of a sentence that starts with "must"."""
+    def __init__(self, pattern: str, right: str) -> None:
+        self._pattern = pattern
+        self._right = right
+        self._rule = Rule(
+            rule=f"self.matches(r'{pattern}')",
+            holds=lambda value: matches(pattern, value),
+            message=f"must {right}",
+            found=f"'must {right}; found ' + self",
+            says=lambda value: f"must {right}; found {value}",
+        )
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -144,18 +170,12 @@ class Matching:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        rule = Rule(
-            rule=f"self.matches(r'{self.pattern}')",
-            holds=lambda value: matches(self.pattern, value),
-            message=f"must {self.right}",
-            found=f"'must {self.right}; found ' + self",
-            says=lambda value: f"must {self.right}; found {value}",
-        )
-        return {**handler(schema), VALIDATIONS: [rule]}
+        return {**handler(schema), VALIDATIONS: [self._rule]}
 
     def _check(self, value: str) -> str:
-        if not matches(self.pattern, value):
-            raise PydanticCustomError("matching", "must {right}", {"right": self.right})
+        if not matches(self._pattern, value):
+            right = {"right": self._right}
+            raise PydanticCustomError("matching", "must {right}", right)
         return value
 
 

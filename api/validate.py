@@ -12,7 +12,7 @@ from typing import Any, get_args
 from pykaito.api.check import ABSENT, check
 from pykaito.api.defaults import with_defaults
 from pykaito.api.meta import ApiModel
-from pykaito.api.structural import structural_schema
+from pykaito.api.schemas import read_schema
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.api.violation import Violation
 
@@ -68,7 +68,7 @@ def object_schema(model: type[ApiModel]) -> dict[str, Any]:
     Beside the CRD's it has what every kind has, of which labels and names are
     checked for no more than their type: the API server needs no CRD for them.
     """
-    schema = structural_schema(model)
+    schema = read_schema(model.__name__)
     fields = {k: v for k, v in schema["properties"].items() if k != "status"}
     metadata = fields.pop("metadata", {"properties": {"name": {"type": "string"}}})
     envelope = {

@@ -1,7 +1,7 @@
 """`python -m hack.generate` writes the files that are made from the code.
 
-They are the CRDs and the tables of docs/api.md, from api/, and those of
-docs/preset*.md, from the catalogue and the estimator.
+They are the CRDs, the schemas that api/ reads and the tables of docs/api.md, from
+the models in api/, and those of docs/preset*.md, from the catalogue and the estimator.
 
 With --check it writes nothing and exits 1, printing a diff, when one is stale.
 """
@@ -11,8 +11,9 @@ import difflib
 import sys
 from pathlib import Path
 
-from hack.generate import crds, docs
+from hack.generate import crds, docs, schemas
 from pykaito.api.definitions import DEFINITIONS
+from pykaito.api.schemas import file_name
 
 ROOT = Path(__file__).parents[2]
 #: Pages of docs/ with tables that are made here.
@@ -25,9 +26,13 @@ def generated(root: Path) -> dict[Path, str]:
         root / "manifests" / "crds" / crds.file_name(kind): crds.to_yaml(kind)
         for kind in DEFINITIONS
     }
+    read = {
+        root / "api" / "schemas" / file_name(kind.kind): schemas.to_json(kind)
+        for kind in DEFINITIONS
+    }
     pages = [root / "docs" / name for name in PAGES]
     filled = {page: docs.fill(page.read_text(encoding="utf-8")) for page in pages}
-    return {**manifests, **filled}
+    return {**manifests, **read, **filled}
 
 
 def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:

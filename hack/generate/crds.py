@@ -5,9 +5,9 @@ from typing import Any
 import yaml
 
 from hack.generate.described import described_schema
+from hack.generate.schemas import in_words
 from pykaito.api.definitions import Column, Definition, Version
 from pykaito.api.meta import GROUP
-from pykaito.api.schema import Rule
 
 HEADER = "# Made from api/ by `make generate`; changes here are overwritten.\n"
 
@@ -60,19 +60,8 @@ def _version(version: Version) -> dict[str, Any]:
         "storage": version.storage,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [_column(column) for column in version.columns],
-        "schema": {"openAPIV3Schema": _written(described_schema(version.model))},
+        "schema": {"openAPIV3Schema": in_words(described_schema(version.model))},
     }
-
-
-def _written(schema: Any) -> Any:
-    """Return a schema with its rules in the CRD's own words."""
-    if isinstance(schema, Rule):
-        return schema.as_schema()
-    if isinstance(schema, dict):
-        return {name: _written(value) for name, value in schema.items()}
-    if isinstance(schema, list):
-        return [_written(value) for value in schema]
-    return schema
 
 
 def _column(column: Column) -> dict[str, Any]:

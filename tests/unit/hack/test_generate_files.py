@@ -19,7 +19,7 @@ every_kind = pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: d.
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A copy of what is generated, as it is committed."""
-    for name in ("manifests/crds", "docs"):
+    for name in ("manifests/crds", "api/schemas", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name)
     return tmp_path
 
