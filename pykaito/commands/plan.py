@@ -1,10 +1,12 @@
-"""``pykaito plan``: what a Workspace would become, without a cluster."""
+"""``pykaito plan``: what a Workspace would become, without a cluster.
+
+What renders the objects is loaded where they are asked for.
+"""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.commands.check import Checked, RefusedError, check
@@ -13,8 +15,6 @@ from pykaito.commands.documents import DocumentError, read
 from pykaito.commands.failure import fail
 from pykaito.commands.formats import Structured, dump_objects
 from pykaito.commands.surroundings import surroundings
-from pykaito.reconcilers.inference import manifests
-from pykaito.reconcilers.workspace.machines import machine_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Request:
 
     #: Where a Workspace goes that names no namespace.
     namespace: str
-    #: Nodes to bind to; made-up names when empty.
-    nodes: tuple[str, ...]
+    #: Nodes to bind to, as a,b; made-up names when empty.
+    nodes: str
     transformers_image: str
     #: A folder with ORG/NAME/config.json of models that the catalogue does not have.
     model_configs: Path | None = None
@@ -44,8 +44,13 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
     for document in workspaces:
         try:
             checked = check(document.obj, around)
-            objects += objects_of(checked, request)
-            described.append(describe(checked, request.transformers_image))
+            nodes = _nodes(checked, request)
+            if form:
+                from pykaito.commands.rendering import objects_of  # noqa: PLC0415
+
+                objects += objects_of(checked, nodes, request.transformers_image)
+            else:
+                described.append(describe(checked, request.transformers_image))
         except RefusedError as error:
             refused += [f"{document.source}: {fault}" for fault in error.faults]
     text = "\n".join(described) if form is None else dump_objects(objects, form)
@@ -55,39 +60,21 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
         fail(*refused)
 
 
-def objects_of(checked: Checked, request: Request) -> list[dict[str, Any]]:
-    """Return the Machines, the Service and the Deployment that would be applied.
-
-    They lack the owner reference, which needs the uid that the API server gives
-    the Workspace.
+def _nodes(checked: Checked, request: Request) -> tuple[str, ...]:
+    """Return the nodes to bind to.
 
     Raises:
         RefusedError: other than as many nodes are named as are planned.
     """
-    workspace, planned = checked.workspace, checked.plan
-    nodes = request.nodes or placeholders(workspace, planned.nodes)
-    if len(nodes) != planned.nodes:
+    workspace, count = checked.workspace, checked.plan.nodes
+    named = tuple(node for node in request.nodes.split(",") if node)
+    nodes = named or placeholders(workspace, count)
+    if len(nodes) != count:
         raise RefusedError(
             f"--nodes: found {len(nodes)} ({', '.join(nodes)}); Workspace "
-            f"{workspace.metadata.name} takes {planned.nodes}"
+            f"{workspace.metadata.name} takes {count}"
         )
-    owner = {**checked.obj, "metadata": {**checked.obj["metadata"], "uid": ""}}
-    owner["metadata"]["name"] = workspace.metadata.name
-    objects = [
-        *(machine_object(owner, workspace, planned, node) for node in nodes),
-        manifests.service(workspace, owner),
-        manifests.deployment(
-            workspace,
-            owner,
-            planned,
-            nodes=nodes,
-            runtime_image=request.transformers_image,
-            config=checked.config,
-        ),
-    ]
-    for made in objects:
-        del made["metadata"]["ownerReferences"]
-    return objects
+    return nodes
 
 
 def placeholders(workspace: Workspace, count: int) -> tuple[str, ...]:
