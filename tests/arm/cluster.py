@@ -98,7 +98,12 @@ class Cluster:
 
     def get(self, name: str) -> Pool:
         if name not in self.pools:
-            raise RefusedError(refusals.pool_not_found(name))
+            path = f"provisionedClusterInstances/default/agentPools/{name}"
+            raise RefusedError(
+                refusals.resource_not_found(path)
+                if self.kind == "arc"
+                else refusals.pool_not_found(name)
+            )
         return self.pools[name]
 
     def list(self) -> Iterable[Pool]:
