@@ -213,7 +213,7 @@ class MachineStatus(ApiModel):
     """
 
     node_name: Annotated[str, Field(max_length=253)] | None = None
-    """The Node that serves the Machine."""
+    """The Node that serves the Machine, also while it is away."""
 
     provider_id: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, alias="providerID"
@@ -225,6 +225,9 @@ class MachineStatus(ApiModel):
 
     launch_time: datetime | None = None
     """When the instance that there is was asked for."""
+
+    ready_time: datetime | None = None
+    """When the node that there is was ready first."""
 
     failures: Annotated[Int32, Field(ge=0)] = 0
     """How often an instance could not be had, or was given up, since the Machine was

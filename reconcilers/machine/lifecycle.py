@@ -186,8 +186,7 @@ def _repair(
     gone: bool = False,
 ) -> Step:
     """Replace an instance, or tell that it is lost where its node was in use."""
-    in_use = status.phase in {MachinePhase.READY, MachinePhase.FAILED}
-    if in_use and policy.repair is Repair.REPORT:
+    if status.ready_time is not None and policy.repair is Repair.REPORT:
         return Fail(failure)
     return Lost(failure) if gone else GiveBack(failure)
 
@@ -197,16 +196,15 @@ def _trouble(
 ) -> tuple[ProvisionError, datetime]:
     """Return what is wrong with an instance that is no fit node, and since when."""
     written = {condition.type: condition for condition in status.conditions}
-    launched = status.launch_time or _since(written, MachineCondition.READY, now)
     if seen.registered.ok:
         # It may not have been there when the node began to be unfit.
         joined = _since(written, MachineCondition.REGISTERED, now, "True")
         unfit = _since(written, MachineCondition.INITIALIZED, now)
         return NodeUnhealthyError(seen.initialized.message), max(joined, unfit)
-    away = _since(written, MachineCondition.REGISTERED, now)
-    was_there = MachineCondition.REGISTERED in written and away > launched
-    if was_there:
+    if status.node_name:
+        away = _since(written, MachineCondition.REGISTERED, now)
         return NodeLostError(seen.registered.message or "its node is gone"), away
+    launched = status.launch_time or _since(written, MachineCondition.READY, now)
     told = seen.registered if seen.launched.ok else seen.launched
     return LaunchTimeoutError(told.message or "it did not join the cluster"), launched
 

@@ -73,6 +73,7 @@ class Report:
     seen: Observation
     phase: MachinePhase
     launch_time: datetime | None
+    ready_time: datetime | None = None
     failures: int = 0
     last_failure: MachineFailure | None = None
 
@@ -126,9 +127,10 @@ class MachineReconciler:
             status, seen, self._policy, now, makes_nodes=provisioner.makes_nodes
         )
         kept = Report(
-            seen,
+            replace(seen, node_name=seen.node_name or status.node_name or ""),
             phase(seen),
             status.launch_time or (now if provisioner.makes_nodes else None),
+            status.ready_time or (now if seen.initialized.ok else None),
             status.failures,
             status.last_failure,
         )
@@ -170,8 +172,8 @@ class MachineReconciler:
             launching(machine),
             MachinePhase.PENDING,
             now,
-            machine.status.failures,
-            machine.status.last_failure,
+            failures=machine.status.failures,
+            last_failure=machine.status.last_failure,
         )
         await self._write(live, asked, note, now=now)
         # The next look follows from what the launch brings; this one is for a
@@ -190,7 +192,11 @@ class MachineReconciler:
         """Write that there is no instance, and come back for the next try."""
         count, last = self._count(machine, failure, now)
         report = Report(
-            between_tries(count, last), MachinePhase.PENDING, None, count, last
+            between_tries(count, last),
+            MachinePhase.PENDING,
+            launch_time=None,
+            failures=count,
+            last_failure=last,
         )
         await self._write(live, report, note)
         return _look_again(now, None, last.retry_time)
@@ -219,7 +225,11 @@ class MachineReconciler:
                 instance=seen.instance,
             )
         report = Report(
-            seen, MachinePhase.REPLACING, machine.status.launch_time, count, last
+            seen,
+            MachinePhase.REPLACING,
+            machine.status.launch_time,
+            failures=count,
+            last_failure=last,
         )
         await self._write(live, report, note)
         try:
@@ -243,9 +253,9 @@ class MachineReconciler:
         return Report(
             between_tries(status.failures, status.last_failure),
             MachinePhase.PENDING,
-            None,
-            status.failures,
-            status.last_failure,
+            launch_time=None,
+            failures=status.failures,
+            last_failure=status.last_failure,
         )
 
     async def _release(
@@ -343,8 +353,12 @@ def _details(report: Report) -> dict[str, Any]:
         "instance": report.seen.instance,
         "failures": report.failures,
     }
-    if report.launch_time is not None:
-        details["launchTime"] = _seconds(report.launch_time)
+    for field, moment in (
+        ("launchTime", report.launch_time),
+        ("readyTime", report.ready_time),
+    ):
+        if moment is not None:
+            details[field] = _seconds(moment)
     if (last := report.last_failure) is not None:
         details["lastFailure"] = {
             "reason": last.reason,

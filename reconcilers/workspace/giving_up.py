@@ -5,7 +5,7 @@ person can bring up is given an hour; then its nodes go back, and come again whe
 spec changes. Whoever wants to look at them for longer says so by an annotation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,12 +29,17 @@ KEEP = Judgement()
 
 
 def judge(
-    live: Object, deployed: Object | None, patience: timedelta, now: datetime
+    live: Object,
+    made: Iterable[Object],
+    deployed: Object | None,
+    patience: timedelta,
+    now: datetime,
 ) -> Judgement:
     """Say whether the nodes that were made for a Workspace go back.
 
     Args:
         live: the Workspace.
+        made: its Machines whose nodes were made.
         deployed: its Deployment, whose pods may serve while newer ones cannot.
         patience: how long it may have failed; zero to keep the nodes.
         now: the time.
@@ -52,7 +57,9 @@ def judge(
     stalled = current.get(WorkspaceCondition.INFERENCE_STALLED)
     if stalled is None or stalled["status"] != "True":
         return KEEP
-    since = moment(stalled.get("lastTransitionTime")) or now
+    since = _used_since(made, moment(stalled.get("lastTransitionTime")) or now)
+    if since is None:
+        return KEEP
     left = since + patience - now
     if left > timedelta():
         return Judgement(look_again=left.total_seconds() + 1.0)
@@ -63,6 +70,17 @@ def judge(
         f'{labels.KEEP_NODES}: "true" to keep them while it fails. It failed with: '
         f"{_without_page(stalled['message'])}"
     )
+
+
+def _used_since(made: Iterable[Object], failing: datetime) -> datetime | None:
+    """Return since when nodes have been there in vain; None if some are on their way.
+
+    Those that were made again, for a spec that may be mended, have their time, too.
+    """
+    times = [moment((m.get("status") or {}).get("readyTime")) for m in made]
+    if not times:
+        return None
+    return None if None in times else max(failing, *filter(None, times))
 
 
 def _current(live: Object) -> Mapping[str, Mapping[str, Any]]:

@@ -156,7 +156,7 @@ class Wants:
                 for slot in slots
             ]
 
-        judged = self._judge(live)
+        judged = self._judge(live, owned)
         if judged.given_up:
             given_up = (WithheldReason.NODES_RELEASED, judged.given_up)
             return Wanted(planned, prepared, withheld=given_up)
@@ -178,11 +178,12 @@ class Wants:
             return replace(wanted, withheld=withheld, look_again=LIMIT_PAUSE)
         return wanted
 
-    def _judge(self, live: Object) -> giving_up.Judgement:
+    def _judge(self, live: Object, owned: Sequence[Object]) -> giving_up.Judgement:
         """Say whether the Workspace has failed for too long to go on paying."""
         deployed = self._informers.deployments.store.get(key(live))
         return giving_up.judge(
             live,
+            [machine for machine in owned if is_made(machine)],
             deployed,
             timedelta(seconds=self._provisioning.settings.keep_failed_seconds),
             self._clock.now(),

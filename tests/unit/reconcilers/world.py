@@ -113,6 +113,11 @@ class World:
     async def label_node(self, name: str, **labels: str | None) -> None:
         await self.api.patch(NODES, name, {"metadata": {"labels": labels}})
 
+    async def label_machine(self, name: str) -> None:
+        """Change nothing of a Machine but have it looked at."""
+        patch = {"metadata": {"labels": {"touched": "yes"}}}
+        await self.api.patch(MACHINES, name, patch, namespace="default")
+
     async def set_node(self, name: str, **options: Any) -> None:
         status = node(name, **options)["status"]
         await self.api.patch(NODES, name, {"status": status}, subresource="status")
