@@ -19,11 +19,13 @@ class Authority:
     Attributes:
         federated: the service account's token that it trusts.
         identity: whether the machine has a managed identity.
+        given: every access token that was given out.
     """
 
     def __init__(self) -> None:
         self.federated = f"eyJhbGciOiJub25lIn0.{secrets.token_urlsafe(24)}.c2ln"
         self.identity = True
+        self.given: list[str] = []
         self._valid: set[str] = set()
 
     def knows(self, token: str) -> bool:
@@ -59,6 +61,7 @@ class Authority:
 
     def _token(self) -> dict[str, object]:
         token = f"eyJ0eXAiOiJKV1QifQ.{secrets.token_urlsafe(24)}.c2ln"
+        self.given.append(token)
         self._valid.add(token)
         return {
             "token_type": "Bearer",
