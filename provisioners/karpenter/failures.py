@@ -27,7 +27,7 @@ _BESIDE_THE_POINT = frozenset({"UnregisteredTaintMissing", "FailedConsistencyChe
 #: counts. Karpenter counts a quota that is used up, and a node class that there is not,
 #: as want of capacity, so that comes late.
 _MEANINGS: Mapping[type[ProvisionError], str] = {
-    TargetNotFoundError: "FailedResolvingNodeClass|node ?class.*not found",
+    TargetNotFoundError: "FailedResolvingNodeClass|node ?class.*not ?found",
     ThrottledError: "throttl|too ?many ?requests|request ?limit ?exceeded|"
     "rate exceeded",
     QuotaError: "quota|limit ?exceeded|max ?spot ?instance ?count",

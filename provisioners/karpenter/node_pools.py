@@ -13,8 +13,9 @@ from pykaito.api import labels
 from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.errors import NotFoundError
 from pykaito.operator.objects import Object, name, uid
-from pykaito.provisioners.errors import LaunchError, LaunchReason, ProvisionError, words
+from pykaito.provisioners.errors import LaunchError, ProvisionError, words
 from pykaito.provisioners.karpenter.base import KarpenterProvisioner, claims_informer
+from pykaito.provisioners.karpenter.failures import classify
 from pykaito.provisioners.karpenter.manifests import node_pool
 from pykaito.provisioners.karpenter.objects import (
     NODE_CLAIMS,
@@ -26,7 +27,6 @@ from pykaito.provisioners.karpenter.objects import (
     is_true,
 )
 from pykaito.provisioners.karpenter.progress import (
-    AWAITING,
     INITIALIZED,
     LAUNCHED,
     REGISTERED,
@@ -38,6 +38,8 @@ from pykaito.provisioners.naming import INSTANCE_INDEX, instance_name, key_of
 from pykaito.provisioners.protocol import Context, Observation, Watch
 
 READY = "Ready"
+#: What keeps a NodePool from being Ready.
+DEPENDENTS = ("NodeClassReady", "ValidationSucceeded")
 
 
 class NodePools(KarpenterProvisioner):
@@ -185,12 +187,21 @@ def without_claims(pool: Object) -> Observation:
     """Say why a NodePool may have no NodeClaim."""
     what = f"NodePool {name(pool)!r}"
     ready = condition(pool, READY)
-    if not ready or ready.get("reason") == AWAITING:
-        return nothing(f"Karpenter has not looked at {what} yet")
+    if not ready:
+        return nothing(
+            f"Karpenter has not looked at {what} yet; if it does not, see whether it "
+            "runs, and serves the group of the node class"
+        )
     if ready["status"] == "True":
         return nothing(
             f"{what} is Ready and has no NodeClaim yet; Karpenter makes one where its "
             "feature gate StaticCapacity is on"
         )
-    said = words(ready.get("message") or ready.get("reason") or "it does not say why")
-    return nothing(f"{what} is not Ready: {said}", LaunchReason.LAUNCH_FAILED)
+    # Ready itself only names the conditions that it waits for.
+    waited_for = (condition(pool, kind) for kind in DEPENDENTS)
+    told = next((c for c in waited_for if c.get("status") == "False"), None)
+    if told is None:
+        return nothing(f"Karpenter has not accepted {what} yet")
+    message = words(told.get("message") or told["reason"])
+    meaning = classify(told["reason"], message)
+    return nothing(f"{what} is not Ready: {message}", str(meaning.reason))

@@ -8,7 +8,7 @@ from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.objects import Object, name
 from pykaito.provisioners.errors import LaunchReason, words
 from pykaito.provisioners.karpenter.failures import classify
-from pykaito.provisioners.karpenter.objects import condition, is_true
+from pykaito.provisioners.karpenter.objects import condition, is_leaving, is_true
 from pykaito.provisioners.karpenter.settings import Settings
 from pykaito.provisioners.node_checks import check_initialized
 from pykaito.provisioners.protocol import Check, MachineReason, Observation
@@ -16,6 +16,7 @@ from pykaito.provisioners.protocol import Check, MachineReason, Observation
 LAUNCHED = "Launched"
 REGISTERED = "Registered"
 INITIALIZED = "Initialized"
+DRAINED = "Drained"
 
 #: Karpenter's reason of a condition that it has yet to look at.
 AWAITING = "AwaitingReconciliation"
@@ -91,6 +92,11 @@ def _registered(claim: Object, node: Object | None) -> Check:
 
 
 def _initialized(machine: Machine, claim: Object, node: Object) -> Check:
+    if is_leaving(claim):
+        message = f"NodeClaim {name(claim)!r} is being deleted"
+        if condition(claim, DRAINED) and not is_true(claim, DRAINED):
+            message += "; pods that may not be evicted from its node keep it"
+        return Check(ok=False, reason=MachineReason.NODE_NOT_READY, message=message)
     found = check_initialized(node, machine.spec.resources)
     if found.ok and not is_true(claim, INITIALIZED):
         return _waiting(claim, INITIALIZED, MachineReason.NODE_NOT_READY)
@@ -100,13 +106,13 @@ def _initialized(machine: Machine, claim: Object, node: Object) -> Check:
 def _waiting(claim: Object, kind: str, reason: str) -> Check:
     """Return a step that is not done yet, in Karpenter's words where there are any."""
     told = condition(claim, kind)
-    if told.get("reason", AWAITING) == AWAITING:
-        message = f"NodeClaim {name(claim)!r} is not {kind} yet"
-        return Check(ok=False, reason=reason, message=message)
-    return Check(ok=False, reason=told["reason"], message=_said(claim, kind))
+    message = f"NodeClaim {name(claim)!r} is not {kind} yet"
+    if told.get("reason", AWAITING) != AWAITING:
+        message = _said(claim, kind)
+    return Check(ok=False, reason=reason, message=message)
 
 
 def _said(claim: Object, kind: str) -> str:
     told = condition(claim, kind)
-    text = told.get("message") or told["reason"]
-    return f"NodeClaim {name(claim)!r} is not {kind}: {words(text)}"
+    text = words(told.get("message") or told["reason"])
+    return f"NodeClaim {name(claim)!r} is not {kind}: {text}"

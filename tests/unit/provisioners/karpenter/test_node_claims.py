@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from pykaito.operator.errors import ForbiddenError, InvalidError, NotFoundError
+from pykaito.operator.errors import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+)
 from pykaito.operator.objects import EVENTS, NODES, Resource
 from pykaito.provisioners.errors import (
     InsufficientCapacityError,
@@ -352,6 +358,27 @@ async def test_a_claim_that_karpenter_never_saw_is_gone_at_once(
     async with world.operator() as karpenter:
         await karpenter.launch(world.machine)
         assert await karpenter.release(world.machine)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gone"),
+    [(ConflictError("another uid", status=409), False), (NotFoundError("gone"), True)],
+)
+async def test_a_claim_that_changes_while_it_is_given_back_is_looked_at_again(
+    world: KarpenterWorld, answer: ApiError, gone: bool
+) -> None:
+    async with world.operator() as karpenter:
+        await launched(world, karpenter)
+
+        def fault(verb: str, _: Resource) -> ApiError | None:
+            if verb != "delete":
+                return None
+            if gone:
+                world.api.fault = lambda verb, _: answer if verb == "get" else None
+            return answer
+
+        world.api.fault = fault
+        assert await karpenter.release(world.machine) is gone
 
 
 async def test_a_release_finds_a_claim_that_the_cache_does_not_show(

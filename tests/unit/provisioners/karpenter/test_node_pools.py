@@ -27,6 +27,7 @@ pytestmark = pytest.mark.virtual_time
 
 POOL_NAME = f"NodePool {INSTANCE!r}"
 STATIC_CAPACITY = "Karpenter makes one where its feature gate StaticCapacity is on"
+SERVES = "if it does not, see whether it runs, and serves the group of the node class"
 DONE = conditions(launched=True, registered=True, initialized=True)
 
 
@@ -70,29 +71,51 @@ async def test_a_launch_makes_one_pool_and_no_claim(world: KarpenterWorld) -> No
 
 
 @pytest.mark.parametrize(
-    ("ready", "reason", "told"),
+    ("told_by_karpenter", "reason", "told"),
     [
-        (None, "Launching", f"Karpenter has not looked at {POOL_NAME} yet"),
         (
-            condition("Ready", "True"),
+            [],
+            "Launching",
+            f"Karpenter has not looked at {POOL_NAME} yet; {SERVES}",
+        ),
+        (
+            [condition("Ready", "True")],
             "Launching",
             f"{POOL_NAME} is Ready and has no NodeClaim yet; {STATIC_CAPACITY}",
         ),
         (
-            condition("Ready", "False", "UnhealthyDependents", "NodeClassReady=False"),
+            [
+                condition("Ready", "False", "UnhealthyDependents", "NodeClassReady=F"),
+                condition("NodeClassReady", "False", "NodeClassNotFound", "not there"),
+            ],
+            "TargetNotFound",
+            f"{POOL_NAME} is not Ready: not there",
+        ),
+        (
+            [
+                condition("Ready", "False", "UnhealthyDependents"),
+                condition("ValidationSucceeded", "Unknown", "AwaitingReconciliation"),
+            ],
+            "Launching",
+            f"Karpenter has not accepted {POOL_NAME} yet",
+        ),
+        (
+            [
+                condition("Ready", "False", "UnhealthyDependents"),
+                condition("ValidationSucceeded", "False", "NodePoolValidationFailed"),
+            ],
             "LaunchFailed",
-            f"{POOL_NAME} is not Ready: NodeClassReady=False",
+            f"{POOL_NAME} is not Ready: NodePoolValidationFailed",
         ),
     ],
 )
 async def test_a_pool_without_claims_says_what_stands_in_the_way(
-    world: KarpenterWorld, ready: Any, reason: str, told: str
+    world: KarpenterWorld, told_by_karpenter: Any, reason: str, told: str
 ) -> None:
     async with world.operator() as karpenter:
         await karpenter.launch(world.machine)
         await world.moment()
-        if ready is not None:
-            await world.tell([ready], NODE_POOLS)
+        await world.tell(told_by_karpenter, NODE_POOLS)
         seen = await karpenter.observe(world.machine)
         assert (seen.exists, seen.failure) == (True, None)
         assert (seen.launched.reason, seen.launched.message) == (reason, told)

@@ -66,15 +66,18 @@ def test_a_launch_that_fails_and_is_tried_again_is_told_in_karpenters_words(
     assert found.message == f"{CLAIM_NAME} is not Launched: {message}"
 
 
-def test_a_step_that_waits_keeps_karpenters_reason() -> None:
+def test_a_step_that_waits_is_told_in_karpenters_words() -> None:
     waits = [
         condition("Launched", "True"),
         condition("Registered", "Unknown", "NodeNotFound", "Node not registered"),
     ]
     found = seen(claim(waits))
     assert found.launched.ok
-    assert found.registered.reason == "NodeNotFound"
-    assert "Node not registered" in found.registered.message
+    # NodeNotFound is of a node that was there.
+    assert found.registered.reason == "NotRegistered"
+    assert found.registered.message == (
+        f"{CLAIM_NAME} is not Registered: Node not registered"
+    )
 
 
 def test_a_node_that_is_gone_is_missed_though_karpenters_condition_holds() -> None:
@@ -100,5 +103,20 @@ def test_a_node_that_is_unfit_counts_though_karpenters_condition_holds(
 def test_a_fit_node_is_not_used_before_karpenter_is_done_with_it() -> None:
     taint = condition("Initialized", "Unknown", "StartupTaintsExist", "x still exists")
     found = seen(claim([*DONE[:2], taint], **JOINED), node())
-    assert found.initialized.reason == "StartupTaintsExist"
+    assert found.initialized.reason == "NodeNotReady"
     assert "x still exists" in found.initialized.message
+
+
+def test_a_claim_on_its_way_out_is_not_used_though_its_node_is_fit() -> None:
+    found = seen(claim(DONE, leaving=True, **JOINED), node())
+    assert not found.initialized.ok
+    assert found.initialized.message == f"{CLAIM_NAME} is being deleted"
+
+
+def test_pods_that_hold_up_a_deletion_are_told() -> None:
+    draining = condition("Drained", "Unknown", "Draining", "Draining")
+    found = seen(claim([*DONE, draining], leaving=True, **JOINED), node())
+    assert found.initialized.message == (
+        f"{CLAIM_NAME} is being deleted; pods that may not be evicted from its node "
+        "keep it"
+    )
