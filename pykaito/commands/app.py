@@ -5,6 +5,7 @@ not wait for the client of a cluster to load.
 """
 # ruff: noqa: PLC0415 - see above
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -202,6 +203,37 @@ def operator(
         typer.Option(help="A registry that speaks plain HTTP, as host:port."),
     ] = None,
     model_configs: ModelConfigs = None,
+    provisioner: Annotated[
+        str,
+        typer.Option(
+            help="Who makes the nodes of Workspaces that name nobody: preferred_nodes "
+            "makes none; karpenter, karpenter_nodepool, azure_arm or another one."
+        ),
+    ] = "preferred_nodes",
+    max_machines: Annotated[
+        int, typer.Option(help="Nodes made in all, at most.", min=0)
+    ] = 100,
+    max_machines_per_workspace: Annotated[
+        int, typer.Option(help="Nodes made for one Workspace, at most.", min=0)
+    ] = 8,
+    repair: Annotated[
+        str,
+        typer.Option(help="What becomes of a node that is lost: replace or report."),
+    ] = "replace",
+    launch_timeout: Annotated[
+        float, typer.Option(help="Seconds that an instance has to join.", min=1)
+    ] = 1800,
+    node_timeout: Annotated[
+        float, typer.Option(help="Seconds that a node may be away or unfit.", min=1)
+    ] = 600,
+    keep_failed: Annotated[
+        float,
+        typer.Option(
+            help="Seconds that nodes are kept for a Workspace that fails for good; 0 "
+            "to keep them.",
+            min=0,
+        ),
+    ] = 3600,
     log_level: Annotated[str, typer.Option(help="debug, info, warning, error.")] = (
         "info"
     ),
@@ -216,7 +248,13 @@ def operator(
     from pykaito.operator.leader import LeadershipLostError
     from pykaito.reconcilers.controllers import Settings
     from pykaito.reconcilers.hub.hub import Sources
+    from pykaito.reconcilers.machine.lifecycle import Policy, Repair
+    from pykaito.reconcilers.provisioning import Limits, ProvisioningSettings
 
+    if repair not in {*Repair}:
+        raise typer.BadParameter(
+            f"--repair: found {repair!r}, must be replace or report"
+        )
     if not hub_endpoint.startswith(("https://", "http://")) and hub_endpoint:
         raise typer.BadParameter(
             f"--hub-endpoint: found {hub_endpoint!r}, must begin with https:// or http://"
@@ -236,7 +274,17 @@ def operator(
     try:
         asyncio.run(
             command.run(
-                Settings(transformers_image, hub_endpoint),
+                Settings(
+                    transformers_image,
+                    hub_endpoint,
+                    ProvisioningSettings(
+                        default=provisioner,
+                        limits=Limits(max_machines_per_workspace, max_machines),
+                        policy=Policy(Repair(repair), launch_timeout, node_timeout),
+                        keep_failed_seconds=keep_failed,
+                        environ=os.environ,
+                    ),
+                ),
                 kubeconfig=kubeconfig,
                 namespace=namespace,
                 leader_elect=leader_elect,

@@ -48,3 +48,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "pykaito.webhookName" -}}
 {{- printf "%s-webhook" (include "pykaito.fullname" . | trunc 51 | trimSuffix "-") }}
 {{- end }}
+
+{{/* Environment of azure_arm: what is set, under the names that it reads. */}}
+{{- define "pykaito.azureEnv" -}}
+{{- $names := dict
+  "subscriptionId" "ARM_SUBSCRIPTION_ID"
+  "resourceGroup" "ARM_RESOURCE_GROUP"
+  "clusterName" "AZURE_CLUSTER_NAME"
+  "connectedClusterId" "AZURE_CONNECTED_CLUSTER_ID"
+  "subnetId" "AZURE_VNET_SUBNET_ID"
+  "osDiskType" "AZURE_OS_DISK_TYPE"
+  "osSku" "AZURE_OS_SKU" -}}
+{{- range $value, $name := $names }}
+{{- with index $.Values.azure $value }}
+- name: {{ $name }}
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}

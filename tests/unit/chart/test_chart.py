@@ -10,7 +10,9 @@ import yaml
 
 import pykaito
 from hack import paths
-from pykaito import cli
+from pykaito.commands.app import app
+from pykaito.provisioners.azure_arm.settings import read_target
+from pykaito.provisioners.karpenter.settings import read_settings
 from pykaito.reconcilers.configs import DEFAULTS
 from pykaito.runtime.presets.inference_config import KEY, parse_inference_config
 
@@ -101,6 +103,13 @@ def test_the_operator_gets_its_arguments(render: Any) -> None:
         "--log-format=console",
         f"--transformers-image=ghcr.io/pykaito/transformers:{pykaito.__version__}",
         "--hub-endpoint=https://huggingface.co",
+        "--provisioner=preferred_nodes",
+        "--max-machines=100",
+        "--max-machines-per-workspace=8",
+        "--repair=replace",
+        "--launch-timeout=1800",
+        "--node-timeout=600",
+        "--keep-failed=3600",
         "--webhook",
         "--webhook-port=9443",
         "--webhook-service=pykaito-webhook",
@@ -118,12 +127,48 @@ def test_model_configs_are_read_from_a_volume(render: Any) -> None:
     assert mount["readOnly"]
 
 
+def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the variables of the operator that have a plain value."""
+    return {v["name"]: v["value"] for v in operator(objects)["env"] if "value" in v}
+
+
+def test_provisioners_are_configured_by_the_environment(render: Any) -> None:
+    objects = render(
+        "karpenter.nodeClass.group=karpenter.k8s.aws",
+        "azure.subscriptionId=1-2",
+        "azure.resourceGroup=group",
+        "azure.clusterName=cluster",
+    )
+    assert environment(objects) == {
+        "KARPENTER_NODE_CLASS_GROUP": "karpenter.k8s.aws",
+        "KARPENTER_NODE_CLASS_NAME": "default",
+        "ARM_SUBSCRIPTION_ID": "1-2",
+        "ARM_RESOURCE_GROUP": "group",
+        "AZURE_CLUSTER_NAME": "cluster",
+    }
+    target = read_target(environment(objects))
+    assert (target.kind, target.cluster) == ("aks", "cluster")
+    karpenter = read_settings(environment(objects))
+    assert karpenter.node_class(None)["kind"] == "EC2NodeClass"
+
+
+def test_a_workload_identity_is_named_where_azure_looks_for_it(render: Any) -> None:
+    objects = render("azure.clientId=1-2", "azure.tenantId=3-4")
+    (account,) = named(objects, "ServiceAccount")
+    assert account["metadata"]["annotations"] == {
+        "azure.workload.identity/client-id": "1-2",
+        "azure.workload.identity/tenant-id": "3-4",
+    }
+    labels = deployment(objects)["spec"]["template"]["metadata"]["labels"]
+    assert labels["azure.workload.identity/use"] == "true"
+
+
 def test_a_cluster_without_a_hub_asks_none(render: Any) -> None:
     assert "--hub-endpoint=" in operator(render("hub.endpoint="))["args"]
 
 
 def test_every_argument_is_one_that_the_operator_takes(render: Any) -> None:
-    command = typer.main.get_command(cli.main)
+    command = typer.main.get_command(app)
     assert isinstance(command, typer.core.TyperGroup)
     values = ("hub.insecureRegistries[0]=a:1", "modelConfigs.configMap.name=models")
     name, *arguments = operator(render(*values))["args"]
