@@ -72,7 +72,8 @@ class Poller:
         """List until cancelled."""
         try:
             while True:
-                while not any(map(is_served, self._machines.store.list())):
+                # Once it was asked for a pool it has to look for orphans as well.
+                while not self._pools.known and not self._serves():
                     await self._next_poke()
                 began = self._clock.monotonic()
                 await self._refresh()
@@ -138,6 +139,9 @@ class Poller:
             return max(pause, error.retry_after or 0.0)
         on_its_way = any(map(self._is_under_way, self._machines.store.list()))
         return POLL_SECONDS if on_its_way else IDLE_SECONDS
+
+    def _serves(self) -> bool:
+        return any(map(is_served, self._machines.store.list()))
 
     def _is_under_way(self, machine: Object) -> bool:
         """Whether a Machine waits for something that only Azure can tell."""

@@ -48,6 +48,8 @@ class Operation:
     """A long-running operation, as its own resource tells it."""
 
     name: str
+    pool: str
+    doing: str
     ends: Ends
     started_at: datetime
     status: Literal["InProgress", "Succeeded", "Failed"] = "InProgress"
@@ -196,7 +198,8 @@ class Cluster:
         pool.etag = f"{self.name}-{next(self._serial)}"
 
     def _begin(self, pool: Pool, ends: Ends, usual: float) -> Operation:
-        operation = Operation(f"op-{next(self._serial)}", ends, self.clock.now())
+        name = f"op-{next(self._serial)}"
+        operation = Operation(name, pool.name, pool.state, ends, self.clock.now())
         self.operations[operation.name] = operation
         seconds = usual if ends.seconds is None else ends.seconds
         task = asyncio.create_task(self._run(pool, operation, seconds))
@@ -205,14 +208,14 @@ class Cluster:
 
     async def _run(self, pool: Pool, operation: Operation, seconds: float) -> None:
         await self.clock.sleep(seconds)
-        doing, failure = pool.state, operation.ends.failure
+        failure = operation.ends.failure
         operation.status = "Failed" if failure else "Succeeded"
         if failure and operation.ends.vanishes:
             del self.pools[pool.name]
         elif failure:
             self._turn(pool, "Failed")
             pool.error = failure
-        elif doing == "Deleting":
+        elif operation.doing == "Deleting":
             del self.pools[pool.name]
             await self.on_pool_gone(self, pool)
         else:
