@@ -9,12 +9,15 @@ from pykaito.api.conditions import (
     InferenceReason,
     NodeReason,
     TuningReason,
+    WithheldReason,
     WorkspaceReason,
 )
+from pykaito.provisioners.errors import LaunchReason
 from pykaito.provisioners.protocol import MachineReason
 from pykaito.reconcilers.apply import APPLY_REFUSED, NAME_TAKEN
 from pykaito.reconcilers.conditions import with_help
 from pykaito.reconcilers.inference.status import DEADLINE_EXCEEDED, PODS_REFUSED
+from pykaito.reconcilers.machine.lifecycle import LifecycleReason
 from pykaito.reconcilers.quota import QUOTA_EXCEEDED
 from pykaito.reconcilers.workspace.status import NO_MATCHING_NODE, PROGRESSING
 from pykaito.runtime.presets.plan import PlanReason
@@ -27,7 +30,6 @@ OF_OTHER_RELEASES = {
     *(reason for reason in InferenceReason if "Streaming" in reason),
     *(reason for reason in InferenceReason if "Benchmark" in reason),
     *(reason for reason in NodeReason if "Mirror" in reason),
-    *(reason for reason in NodeReason if "NodeClaim" in reason),
     InferenceReason.SAS_TOKEN_FETCH_FAILED,
     InferenceReason.MODEL_MIRROR_CREATE_FAILED,
     TuningReason.STARTED,
@@ -38,7 +40,10 @@ WRITTEN = {
     *NodeReason,
     *TuningReason,
     *WorkspaceReason,
+    *WithheldReason,
     *MachineReason,
+    *LaunchReason,
+    *LifecycleReason,
     *PlanReason,
     *(NAME_TAKEN, APPLY_REFUSED, QUOTA_EXCEEDED, PODS_REFUSED, DEADLINE_EXCEEDED),
     *(NO_MATCHING_NODE, PROGRESSING),
