@@ -103,6 +103,9 @@ class ControlPlane:
                 f"--advertise-address={CONTROL_PLANE_ADDRESS}",
                 f"--secure-port={API_PORT}",
                 "--etcd-servers=http://127.0.0.1:2379",
+                # It needs etcd's progress requests, which Debian's etcd has not. Left
+                # on, it refuses a watch that starts from any version, as kwok's do.
+                "--feature-gates=WatchList=false",
                 f"--service-cluster-ip-range={SERVICE_RANGE}",
                 "--allow-privileged=true",
                 "--authorization-mode=Node,RBAC",
