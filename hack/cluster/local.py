@@ -45,7 +45,7 @@ def up(state: State) -> dict[str, Any]:
             "another checkout's cluster runs on this machine: end it with"
             " `make cluster-down` there"
         )
-    tools.link(tools.ALL, state.directory("bin"))
+    tools.link(tools.CLUSTER, state.directory("bin"))
     _raise_file_limit()
     pause = images.ensure_pause_program(state)
     authority = Authority(state)

@@ -1,4 +1,4 @@
-"""Kubernetes, Helm and CoreDNS, built from the Go modules pinned in hack/tools.
+"""Kubernetes and what runs beside it, built from the Go modules in hack/tools.
 
 Each module's commands land in a cache directory named after everything that
 decides their content (go.mod, go.sum and the flags), so a second build finds
@@ -6,6 +6,7 @@ them, two checkouts share them, and a changed pin never meets an old binary.
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -77,7 +78,22 @@ COREDNS = Module(
     packages=("github.com/coredns/coredns",),
     version_flags="",
 )
-ALL = (KUBERNETES, HELM, COREDNS)
+CLUSTER = (KUBERNETES, HELM, COREDNS)
+# Karpenter's core with its kwok cloud provider, whose command is named kwok too:
+# neither is linked into the cluster's bin, see karpenter.py.
+KARPENTER = Module(
+    name="karpenter",
+    pinned="sigs.k8s.io/karpenter",
+    packages=("sigs.k8s.io/karpenter/kwok",),
+    version_flags="-X sigs.k8s.io/karpenter/pkg/operator.Version={version}",
+)
+KWOK = Module(
+    name="kwok",
+    pinned="sigs.k8s.io/kwok",
+    packages=("sigs.k8s.io/kwok/cmd/kwok",),
+    version_flags="",
+)
+ALL = (*CLUSTER, KARPENTER, KWOK)
 
 
 def ensure(module: Module) -> Path:
@@ -114,6 +130,23 @@ def link(modules: Iterable[Module], directory: Path) -> None:
             if not link.is_symlink() or link.readlink() != command:
                 link.unlink(missing_ok=True)
                 link.symlink_to(command)
+
+
+def sources(module: Module) -> Path:
+    """The directory of a pinned module's sources, downloaded if need be.
+
+    Raises:
+        ClusterError: Go is missing or too old, or the download failed.
+    """
+    folder = MODULES / module.name
+    _check_go((folder / "go.mod").read_text())
+    found = run(
+        *("go", "mod", "download", "-json", module.pinned),
+        cwd=folder,
+        env=_environment(),
+        timeout=_DOWNLOAD_TIMEOUT,
+    )
+    return Path(json.loads(found)["Dir"])
 
 
 def cache() -> Path:
@@ -166,13 +199,17 @@ def _check_go(manifest: str) -> None:
         raise ClusterError(f"{wanted}, and this is {release}: see https://go.dev/dl")
 
 
+def _environment() -> dict[str, str]:
+    """Go's environment: a user's own settings must not change what is built."""
+    flags = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    return {**os.environ, **flags}
+
+
 def _build(
     module: Module, version: str, folder: Path, linker_flags: str, directory: Path
 ) -> None:
     note(f"building {module.name} {version}; only the first time takes minutes")
-    # What a user's own Go settings say must not change what is built.
-    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
-    env["GOWORK"] = "off"
+    env = _environment()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with step(f"{module.name}: download modules"):
         run("go", "mod", "download", cwd=folder, env=env, timeout=_DOWNLOAD_TIMEOUT)
