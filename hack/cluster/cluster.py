@@ -20,7 +20,7 @@ def up(state: State) -> None:
     Raises:
         ClusterError: There is none; the message says why.
     """
-    with _alone():
+    with alone():
         state.root.mkdir(exist_ok=True)
         provider, facts = _bring_up(state)
         known = {
@@ -37,7 +37,7 @@ def down(state: State) -> None:
     Raises:
         ClusterError: Something of it could not be removed.
     """
-    with _alone():
+    with alone():
         provider = environment(state).get("provider")
         if provider == "kind":
             existing.down_kind()
@@ -81,7 +81,7 @@ def _bring_up(state: State) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Let one process at a time change the cluster; others wait for it to end."""
     with Path(__file__).open(encoding="utf-8") as lock:
         try:

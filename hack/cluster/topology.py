@@ -18,6 +18,8 @@ CONTROL_PLANE_ADDRESS = "10.200.0.1"
 CONTROL_PLANE = "pykaito-control-plane"
 
 POD_RANGE = "10.244.0.0/16"
+# Of pods on nodes that are none; no route leads to them.
+FAKE_POD_RANGE = "10.244.255.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 API_SERVICE_ADDRESS = "10.96.0.1"
 DNS_ADDRESS = "10.96.0.10"
