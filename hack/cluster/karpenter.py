@@ -170,17 +170,9 @@ def _remove_nodes(state: State) -> None:
         _kubectl(state, "delete", node, "--wait=false", "--ignore-not-found")
         _drop_finalizers(state, node)
         # No pod can come to the node any more; those on it run nowhere.
-        _kubectl(
-            *(
-                state,
-                "delete",
-                "pods",
-                "--all-namespaces",
-                "--force",
-                "--grace-period=0",
-            ),
-            f"--field-selector=spec.nodeName={node.removeprefix('node/')}",
-        )
+        there = f"--field-selector=spec.nodeName={node.removeprefix('node/')}"
+        at_once = ("--force", "--grace-period=0")
+        _kubectl(state, "delete", "pods", "--all-namespaces", there, *at_once)
 
 
 def _drop_finalizers(state: State, name: str) -> None:
