@@ -67,7 +67,7 @@ def test_a_domain_below_a_reserved_one_may_be_free() -> None:
     [
         ("kubernetes.io/os", "linux", "windows"),
         ("kubernetes.io/arch", "amd64", "riscv64"),
-        ("node.kubernetes.io/instance-type", "standard_a", "Standard_B"),
+        ("node.kubernetes.io/instance-type", "STANDARD_a", "Standard_B"),
         ("topology.kubernetes.io/zone", "west-1", "west-2"),
     ],
 )

@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 
 from pykaito.operator.errors import (
-    ApiError,
-    ConflictError,
     ForbiddenError,
     InvalidError,
     NotFoundError,
 )
-from pykaito.operator.objects import EVENTS, NODES, Resource
+from pykaito.operator.objects import EVENTS, NODES, Key, Resource
 from pykaito.provisioners.errors import (
     InsufficientCapacityError,
     InvalidRequestError,
@@ -181,8 +179,8 @@ async def test_a_claim_that_the_cache_does_not_show_yet_is_not_missed(
     async with world.operator() as karpenter:
         await karpenter.launch(world.machine)
         seen = await karpenter.observe(world.machine)
-        assert seen.exists
-        assert seen.failure is None
+        assert (seen.exists, seen.failure, seen.look_again) == (True, None, None)
+        assert seen.instance == INSTANCE
 
 
 async def test_want_of_capacity_is_told_though_the_claim_is_gone_at_once(
@@ -360,25 +358,32 @@ async def test_a_claim_that_karpenter_never_saw_is_gone_at_once(
         assert await karpenter.release(world.machine)
 
 
-@pytest.mark.parametrize(
-    ("answer", "gone"),
-    [(ConflictError("another uid", status=409), False), (NotFoundError("gone"), True)],
-)
-async def test_a_claim_that_changes_while_it_is_given_back_is_looked_at_again(
-    world: KarpenterWorld, answer: ApiError, gone: bool
+async def test_a_claim_that_is_made_anew_meanwhile_is_not_given_back(
+    world: KarpenterWorld,
 ) -> None:
     async with world.operator() as karpenter:
         await launched(world, karpenter)
 
-        def fault(verb: str, _: Resource) -> ApiError | None:
-            if verb != "delete":
-                return None
-            if gone:
-                world.api.fault = lambda verb, _: answer if verb == "get" else None
-            return answer
+        def replace(verb: str, _: Resource) -> None:
+            if verb == "delete":
+                anew = world.api._objects[NODE_CLAIMS][Key("", INSTANCE)]
+                anew["metadata"]["uid"] = "of-another"
 
-        world.api.fault = fault
-        assert await karpenter.release(world.machine) is gone
+        world.api.fault = replace
+        assert not await karpenter.release(world.machine)
+        assert "deletionTimestamp" not in world.stored(NODE_CLAIMS)["metadata"]
+
+
+async def test_a_claim_that_goes_meanwhile_is_given_back(world: KarpenterWorld) -> None:
+    async with world.operator() as karpenter:
+        await launched(world, karpenter)
+
+        def remove(verb: str, _: Resource) -> None:
+            if verb == "delete":
+                del world.api._objects[NODE_CLAIMS][Key("", INSTANCE)]
+
+        world.api.fault = remove
+        assert await karpenter.release(world.machine)
 
 
 async def test_a_release_finds_a_claim_that_the_cache_does_not_show(

@@ -171,6 +171,41 @@ async def test_why_the_last_claim_failed_is_told_while_karpenter_tries_the_next(
         assert seen.launched.ok
 
 
+async def test_a_claim_that_was_launched_leaves_no_failure_behind(
+    world: KarpenterWorld,
+) -> None:
+    async with world.operator() as karpenter:
+        await karpenter.launch(world.machine)
+        await world.moment()
+        first = await add_claim(world, "a", conditions())
+        await world.warn(first, "InsufficientCapacityError", "sold out")
+        await world.delete(name="a")
+        await world.finish(name="a")
+        await add_claim(world, "b", conditions(launched=True))
+        await world.delete(name="b")
+        await world.finish(name="b")
+        await add_claim(world, "c", conditions())
+        seen = await karpenter.observe(world.machine)
+        assert seen.launched.message == "Karpenter is launching NodeClaim 'c'"
+
+
+async def test_a_pool_that_is_launched_anew_has_no_failure_of_the_last_one(
+    world: KarpenterWorld,
+) -> None:
+    async with world.operator() as karpenter:
+        await karpenter.launch(world.machine)
+        await world.moment()
+        first = await add_claim(world, "a", conditions())
+        await world.warn(first, "InsufficientCapacityError", "sold out")
+        await world.delete(name="a")
+        await world.finish(name="a")
+        assert await karpenter.release(world.machine)
+        await karpenter.launch(world.machine)
+        await world.moment()
+        seen = await karpenter.observe(world.machine)
+        assert seen.launched.reason == "Launching"
+
+
 async def test_a_pool_that_somebody_deletes_has_failed(world: KarpenterWorld) -> None:
     async with world.operator() as karpenter:
         await karpenter.launch(world.machine)
