@@ -239,12 +239,11 @@ class KarpenterProvisioner(Provisioner):
     ) -> ProvisionError | None:
         """Say why a NodeClaim is going or gone; None while that may yet be told."""
         claim = entry.obj
-        what = f"{instance_type(machine)} as NodeClaim {name(claim)!r}"
         launched = condition(claim, LAUNCHED)
-        if (
-            not is_true(claim, LAUNCHED)
-            and launched.get("reason", AWAITING) != AWAITING
-        ):
+        was_launched = is_true(claim, LAUNCHED)
+        what = "gave up" if was_launched else "could not launch"
+        what += f" {instance_type(machine)} as NodeClaim {name(claim)!r}"
+        if not was_launched and launched.get("reason", AWAITING) != AWAITING:
             return failure(what, launched["reason"], launched.get("message", ""))
         warned = last_warning(await self._events(claim), claim)
         if warned is not None:

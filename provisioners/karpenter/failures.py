@@ -59,13 +59,13 @@ def failure(what: str, reason: str, message: str) -> ProvisionError:
     """Return the failure that a reason and a message tell of.
 
     Args:
-        what: what could not be launched.
+        what: what Karpenter did not do, such as "could not launch g6.xlarge".
         reason: Karpenter's, of a condition or an Event.
         message: the same.
     """
     text = message.partition(" event: ")[2] or message or reason
     meaning = classify(reason, message)
-    return meaning(f"Karpenter could not launch {what}: {words(text)}")
+    return meaning(f"Karpenter {what}: {words(text)}")
 
 
 def last_warning(events: Iterable[Object], claim: Object) -> Warned | None:

@@ -49,7 +49,9 @@ def test_each_clouds_words_have_their_meaning(
 
 
 def test_the_failure_says_what_was_asked_for_and_what_the_cloud_said() -> None:
-    told = failure("g6.xlarge", CAPACITY, "NodeClaim x event: no\n  g6 today")
+    told = failure(
+        "could not launch g6.xlarge", CAPACITY, "NodeClaim x event: no\n  g6 today"
+    )
     assert isinstance(told, InsufficientCapacityError)
     assert str(told) == "Karpenter could not launch g6.xlarge: no g6 today"
 

@@ -273,6 +273,20 @@ async def test_a_claim_that_went_without_a_word_is_told_by_how_far_it_was(
         assert told in str((await failed(karpenter, world)).failure)
 
 
+async def test_a_node_that_karpenter_gives_up_is_told_with_its_warning(
+    world: KarpenterWorld,
+) -> None:
+    async with world.operator() as karpenter:
+        made = await launched(world, karpenter)
+        await world.tell(DONE, nodeName="gpu-0")
+        await world.warn(made, "SpotInterrupted", "Spot interruption warning was sent")
+        await world.delete()
+        assert str((await failed(karpenter, world)).failure) == (
+            f"Karpenter gave up Standard_NC24ads_A100_v4 as {CLAIM_NAME}: Spot "
+            "interruption warning was sent"
+        )
+
+
 async def test_events_that_cannot_be_listed_cost_nothing_but_the_reason(
     world: KarpenterWorld,
 ) -> None:
