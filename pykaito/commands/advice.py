@@ -3,9 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pykaito.api.conditions import InferenceReason
-from pykaito.api.labels import INSTANCE_TYPE, RUNTIME
+from pykaito.api.conditions import InferenceReason, WithheldReason
+from pykaito.api.labels import (
+    CAPACITY_TYPE,
+    INSTANCE_TYPE,
+    KEEP_NODES,
+    RUNTIME,
+    ZONES,
+)
+from pykaito.api.v1alpha1.machine import CapacityType
 from pykaito.operator.objects import Object, name, namespace
+from pykaito.provisioners.errors import LaunchReason
+from pykaito.provisioners.names import KARPENTER, KARPENTER_NODEPOOL
+from pykaito.provisioners.protocol import MachineReason
 from pykaito.runtime.presets import inference_config, tuning_config
 from pykaito.runtime.presets.plan import PlanReason
 
@@ -16,6 +26,22 @@ _LAST_LOG = frozenset(
         InferenceReason.CONTAINER_OOM_KILLED,
     }
 )
+#: What only whoever runs the operator can mend: its log and its values tell more.
+_OF_THE_OPERATOR = frozenset(
+    {
+        MachineReason.PROVISIONER_NOT_FOUND,
+        LaunchReason.PROVISIONER_NOT_CONFIGURED,
+        LaunchReason.PROVISIONER_NOT_INSTALLED,
+        LaunchReason.PROVISIONER_UNREACHABLE,
+        LaunchReason.CLOUD_UNAUTHORIZED,
+        LaunchReason.TARGET_NOT_FOUND,
+    }
+)
+OPERATOR_LOG = "kubectl logs -n pykaito-system deployment/pykaito --tail=50"
+
+#: What Karpenter's provisioners make, for kubectl.
+_KARPENTERS = {KARPENTER: "nodeclaim", KARPENTER_NODEPOOL: "nodepool"}
+
 _OF_THE_NODE = frozenset(
     {InferenceReason.NODE_DISK_PRESSURE, InferenceReason.NODE_MEMORY_PRESSURE}
 )
@@ -23,7 +49,7 @@ _OF_THE_NODE = frozenset(
 
 def advice_on_spec(workspace: Object, reason: str) -> str:
     """Return the command for a spec that nothing can serve."""
-    where = f"{name(workspace)} -n {namespace(workspace)}"
+    where = _of(workspace)
     match reason:
         case PlanReason.PRESET_NOT_FOUND:
             return "pykaito models"
@@ -50,9 +76,9 @@ def _config(workspace: Object) -> str:
 
 def advice_on_node(workspace: Object, reason: str, node: str) -> str:
     """Return the command for a node that is missing or does not qualify."""
-    if reason == "ProvisionerNotFound":
-        return "kubectl logs -A -l app.kubernetes.io/name=pykaito --tail=50"
-    if node and reason != "NodeNotFound":
+    if reason == MachineReason.PROVISIONER_NOT_FOUND:
+        return OPERATOR_LOG
+    if node and reason != MachineReason.NODE_NOT_FOUND:
         return f"kubectl describe node {node}"
     labels = (workspace["resource"].get("labelSelector") or {}).get("matchLabels") or {}
     shown = [
@@ -62,9 +88,44 @@ def advice_on_node(workspace: Object, reason: str, node: str) -> str:
     return f"kubectl get nodes -L {','.join(shown)}"
 
 
+def advice_on_made(workspace: Object, machine: Object, reason: str) -> str:
+    """Return the command for a node that is made and is not there.
+
+    Args:
+        workspace: whose annotations say which machines will do.
+        machine: the Machine, launched or not.
+        reason: why it is not ready.
+    """
+    if reason in _OF_THE_OPERATOR:
+        return OPERATOR_LOG
+    spec = machine["spec"]
+    if reason == LaunchReason.INSUFFICIENT_CAPACITY:
+        # The next try heeds either.
+        annotate = f"kubectl annotate workspace {_of(workspace)}"
+        if spec.get("zones"):
+            return f"{annotate} {ZONES}-"
+        if spec.get("capacityType") == CapacityType.SPOT:
+            return f"{annotate} {CAPACITY_TYPE}-"
+    instance = (machine.get("status") or {}).get("instance")
+    if instance and (kind := _KARPENTERS.get(spec["provisioner"])):
+        return f"kubectl describe {kind} {instance}"
+    return f"kubectl get machine {_of(machine)} -o yaml"
+
+
+def advice_on_limit(workspace: Object, reason: str) -> str:
+    """Return the command for nodes that the operator does not make."""
+    match reason:
+        case WithheldReason.NODES_RELEASED:
+            where = _of(workspace)
+            return f"kubectl annotate workspace {where} {KEEP_NODES}=true --overwrite"
+        case WithheldReason.MACHINE_LIMIT_REACHED:
+            return "kubectl get machines -A"
+    return f"kubectl describe workspace {_of(workspace)}"
+
+
 def advice_on_pod(pod: Object, reason: str) -> str:
     """Return the command for a pod that does not serve."""
-    where = f"{name(pod)} -n {namespace(pod)}"
+    where = _of(pod)
     node = pod.get("spec", {}).get("nodeName")
     if reason in _LAST_LOG:
         container = _first(pod, _ended)
@@ -75,6 +136,11 @@ def advice_on_pod(pod: Object, reason: str) -> str:
     if reason == InferenceReason.PENDING and running:
         return f"kubectl logs {where} -c {running} --follow"
     return f"kubectl describe pod {where}"
+
+
+def _of(obj: Object) -> str:
+    """Return an object as kubectl's arguments."""
+    return f"{name(obj)} -n {namespace(obj)}"
 
 
 def _first(pod: Object, matches: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 import pykaito
-from pykaito.commands.defaults import NAMESPACE, TRANSFORMERS_IMAGE
+from pykaito.commands.defaults import NAMESPACE, PROVISIONER, TRANSFORMERS_IMAGE
 from pykaito.commands.formats import Listing, Structured
 
 app = typer.Typer(
@@ -79,6 +79,13 @@ def plan(
     nodes: Annotated[
         str, typer.Option(help="Nodes to bind to, as a,b; made-up names by default.")
     ] = "",
+    provisioner: Annotated[
+        str,
+        typer.Option(
+            help="Who makes the nodes of Workspaces that name nobody, as the operator "
+            "is told; preferred_nodes makes none."
+        ),
+    ] = PROVISIONER,
     namespace: PlanNamespace = NAMESPACE,
     transformers_image: Annotated[
         str, typer.Option(help="Image of the transformers runtime.")
@@ -98,6 +105,7 @@ def plan(
         command.Request(
             namespace=namespace,
             nodes=nodes,
+            provisioner=provisioner,
             transformers_image=transformers_image,
             model_configs=model_configs,
         ),
@@ -209,7 +217,7 @@ def operator(
             help="Who makes the nodes of Workspaces that name nobody: preferred_nodes "
             "makes none; karpenter, karpenter_nodepool, azure_arm or another one."
         ),
-    ] = "preferred_nodes",
+    ] = PROVISIONER,
     max_machines: Annotated[
         int, typer.Option(help="Nodes made in all, at most.", min=0)
     ] = 100,

@@ -10,9 +10,17 @@ from pykaito.api.conditions import (
     InferenceReason,
     MachineCondition,
     NodeReason,
+    WithheldReason,
     WorkspaceCondition,
 )
-from pykaito.commands.advice import advice_on_node, advice_on_pod, advice_on_spec
+from pykaito.api.v1alpha1.machine import MachinePhase
+from pykaito.commands.advice import (
+    advice_on_limit,
+    advice_on_made,
+    advice_on_node,
+    advice_on_pod,
+    advice_on_spec,
+)
 from pykaito.commands.readings import (
     Outcome,
     condition,
@@ -20,11 +28,25 @@ from pykaito.commands.readings import (
     is_leaving,
     is_observed,
     outcome,
+    status,
 )
 from pykaito.commands.snapshot import Snapshot
 from pykaito.operator.objects import Object, name, namespace
+from pykaito.provisioners.errors import LaunchReason
+from pykaito.provisioners.protocol import MachineReason
 from pykaito.reconcilers.inference.diagnosis import diagnose
+from pykaito.reconcilers.workspace.machines import is_made, node_of
 from pykaito.runtime.presets.plan import PlanReason
+
+#: Why a node that is made is not there yet, where nothing has gone wrong.
+_ON_ITS_WAY = frozenset(
+    {
+        LaunchReason.LAUNCHING,
+        LaunchReason.CLOUD_THROTTLED,
+        LaunchReason.OPERATION_IN_PROGRESS,
+        MachineReason.NOT_REGISTERED,
+    }
+)
 
 _COMMAND_IN_MESSAGE = re.compile(r"run: (.+?)(?: \(https?://|$)")
 
@@ -96,32 +118,59 @@ def _stalled(workspace: Object) -> Mapping[str, Any]:
 
 
 def _machines(seen: Snapshot) -> Iterator[Link]:
-    if holds(seen.workspace, WorkspaceCondition.RESOURCE_READY):
+    workspace = seen.workspace
+    if holds(workspace, WorkspaceCondition.RESOURCE_READY):
         return
-    for machine in seen.machines:
-        ready = condition(machine, MachineCondition.READY)
-        if ready.get("status") == "False":
-            launched = holds(machine, MachineCondition.LAUNCHED)
-            node = machine["spec"].get("nodeName", "")
-            yield Link(
-                "Node" if launched and node else "Machine",
-                node if launched and node else name(machine),
-                ready["reason"],
-                ready["message"],
-                _command_in(ready["message"])
-                or advice_on_node(seen.workspace, ready["reason"], node),
-            )
-    found = condition(seen.workspace, WorkspaceCondition.RESOURCE_READY)
+    found = condition(workspace, WorkspaceCondition.RESOURCE_READY)
     reason = found.get("reason", NodeReason.RESOURCE_NOT_READY)
+    message = found.get("message", "the operator is choosing nodes")
+    if reason in set(WithheldReason):
+        command = advice_on_limit(workspace, reason)
+        yield Link("Workspace", name(workspace), reason, message, command)
+    unready = [
+        _machine(workspace, machine, ready)
+        for machine in seen.machines
+        if (ready := condition(machine, MachineCondition.READY)).get("status")
+        == "False"
+    ]
+    yield from sorted(unready, key=lambda link: link.progressing)
     yield Link(
         "Machine" if seen.machines else "Node",
         ", ".join(map(name, seen.machines)) or "(none)",
         reason,
-        found.get("message", "the operator is choosing nodes"),
-        _command_in(found.get("message", ""))
-        or advice_on_node(seen.workspace, reason, ""),
+        message,
+        _command_in(message) or advice_on_node(workspace, reason, ""),
         progressing=reason == NodeReason.RESOURCE_NOT_READY,
     )
+
+
+def _machine(workspace: Object, machine: Object, ready: Mapping[str, Any]) -> Link:
+    """Return the link of a Machine that is not ready, or of its node."""
+    reason, message, node = ready["reason"], ready["message"], node_of(machine)
+    made = is_made(machine)
+    # A prepared node is launched at once; one that is made can be looked at once it
+    # has joined, and keeps its name in the status while it is away.
+    there = MachineCondition.REGISTERED if made else MachineCondition.LAUNCHED
+    is_node = bool(node) and holds(machine, there)
+    if not made or is_node:
+        command = advice_on_node(workspace, reason, node)
+    else:
+        command = advice_on_made(workspace, machine, reason)
+    return Link(
+        "Node" if is_node else "Machine",
+        node if is_node else name(machine),
+        reason,
+        message,
+        _command_in(message) or command,
+        progressing=made and _is_on_its_way(machine, reason),
+    )
+
+
+def _is_on_its_way(machine: Object, reason: str) -> bool:
+    """Whether waiting may be all that a node takes that is made."""
+    found = status(machine)
+    joins = found.get("phase") == MachinePhase.REGISTERED and not found.get("readyTime")
+    return joins or reason in _ON_ITS_WAY
 
 
 def _deployment(seen: Snapshot) -> Iterator[Link]:

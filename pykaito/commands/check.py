@@ -8,6 +8,7 @@ from pykaito.api.parse import parse
 from pykaito.api.unknown import unknown_fields
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.api.validate import normalized, violations
+from pykaito.commands.makers import doubts_of_maker, maker_of
 from pykaito.commands.surroundings import Surroundings, in_namespace
 from pykaito.operator.objects import Key
 from pykaito.reconcilers.config_content import (
@@ -45,6 +46,8 @@ class Checked:
     obj: Mapping[str, Any]
     workspace: Workspace
     plan: Plan
+    #: The provisioner that makes what nodes it lacks, None where none does.
+    maker: str | None
     #: The settings of its model server, None for none.
     config: ConfigFile | None
     #: What is legal and likely not meant, as sentences for people.
@@ -65,9 +68,10 @@ def check(obj: Mapping[str, Any], around: Surroundings) -> Checked:
     workspace = parse(Workspace, normalized(obj))
     refusals: list[PlanError] = []
     warnings: list[str] = []
-    config, planned = None, None
+    config, planned, maker = None, None, None
     try:
         warnings += check_instance_type(workspace)
+        maker = maker_of(workspace, around.provisioner)
     except PlanError as error:
         refusals.append(error)
     try:
@@ -83,8 +87,14 @@ def check(obj: Mapping[str, Any], around: Surroundings) -> Checked:
         obj,
         workspace,
         planned,
+        maker,
         config.file if config else None,
-        (*warnings, *_not_among(workspace, config), *planned.warnings),
+        (
+            *warnings,
+            *doubts_of_maker(workspace, maker),
+            *_not_among(workspace, config),
+            *planned.warnings,
+        ),
     )
 
 

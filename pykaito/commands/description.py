@@ -1,6 +1,7 @@
 """A plan in words for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.commands.check import Checked
@@ -13,11 +14,12 @@ _GIB = 2**30
 Line = tuple[str, str]
 
 
-def describe(checked: Checked, image: str) -> str:
+def describe(checked: Checked, made: Sequence[Mapping[str, Any]], image: str) -> str:
     """Return a plan as lines of names and values.
 
     Args:
         checked: the Workspace and its plan.
+        made: its Machines whose nodes would be made.
         image: of the model server of presets.
     """
     workspace, planned = checked.workspace, checked.plan
@@ -29,6 +31,7 @@ def describe(checked: Checked, image: str) -> str:
         ("of type", resource.instance_type or "any"),
         ("labels", ",".join(f"{k}={v}" for k, v in sorted(selector.items())) or "any"),
         ("preferred", ", ".join(resource.preferred_nodes) or "none"),
+        *_made(made),
         _taken(planned),
     ]
     if planned.server:
@@ -49,6 +52,22 @@ def _served(workspace: Workspace, server: ModelServer | None) -> Iterator[Line]:
     context = tokens(server.context_length)
     yield "model", f"{preset.name} ({preset.licence}), {context} tokens of context"
     yield "served as", f"{server.served_model_name} at {address}"
+
+
+def _made(machines: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    """Yield what is asked of a provisioner, which of all Machines is the same."""
+    if not machines:
+        return
+    spec = machines[0]["spec"]
+    names = ", ".join(machine["metadata"]["name"] for machine in machines)
+    yield "made", f"{names} by {spec['provisioner']}, {spec['capacityType']}"
+    yield "  disk", spec["storage"]
+    taints = (f"{t['key']}={t['value']}:{t['effect']}" for t in spec["taints"])
+    yield "  taints", ", ".join(taints) or "none"
+    yield "  zones", ", ".join(spec.get("zones", ())) or "any"
+    for field, words in (("imageFamily", "image"), ("nodeClass", "class")):
+        if found := spec.get(field):
+            yield f"  {words}", found
 
 
 def _taken(planned: Plan) -> Line:

@@ -9,7 +9,7 @@ typer's: help, completion, other options, other ways to write these, and mistake
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from pykaito.commands.defaults import NAMESPACE, TRANSFORMERS_IMAGE
+from pykaito.commands.defaults import NAMESPACE, PROVISIONER, TRANSFORMERS_IMAGE
 from pykaito.commands.formats import Structured
 
 STDIN = "-"
@@ -23,6 +23,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         **_FILES,
         **_PLACE,
         "--nodes": "nodes",
+        "--provisioner": "provisioner",
         "--transformers-image": "transformers_image",
         "-o": "output",
         "--output": "output",
@@ -82,6 +83,7 @@ def run(call: Call) -> None:
         request = plan.Request(
             namespace=call.last("namespace", NAMESPACE),
             nodes=call.last("nodes"),
+            provisioner=call.last("provisioner", PROVISIONER),
             transformers_image=call.last("transformers_image", TRANSFORMERS_IMAGE),
         )
         form = call.last("output")

@@ -1,14 +1,14 @@
 """``pykaito plan``: what a Workspace would become, without a cluster.
 
-What renders the objects is loaded where they are asked for.
+What renders objects is loaded where they are asked for.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.commands.check import Checked, RefusedError, check
 from pykaito.commands.description import describe
 from pykaito.commands.documents import DocumentError, read
@@ -23,8 +23,10 @@ class Request:
 
     #: Where a Workspace goes that names no namespace.
     namespace: str
-    #: Nodes to bind to, as a,b; made-up names when empty.
+    #: Prepared nodes to bind to, as a,b.
     nodes: str
+    #: Who makes the nodes of Workspaces that name nobody.
+    provisioner: str
     transformers_image: str
     #: A folder with ORG/NAME/config.json of models that the catalogue does not have.
     model_configs: Path | None = None
@@ -39,18 +41,21 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
     workspaces = [document for document in documents if document.is_workspace]
     if not workspaces:
         fail(f"{', '.join(paths)}: found no Workspace of the group kaito.sh")
-    around = surroundings(documents, request.namespace, request.model_configs)
+    around = surroundings(
+        documents, request.namespace, request.model_configs, request.provisioner
+    )
     described, objects, refused = [], [], []
     for document in workspaces:
         try:
             checked = check(document.obj, around)
-            nodes = _nodes(checked, request)
+            prepared = _prepared(checked, request)
             if form:
                 from pykaito.commands.rendering import objects_of  # noqa: PLC0415
 
-                objects += objects_of(checked, nodes, request.transformers_image)
+                objects += objects_of(checked, prepared, request.transformers_image)
             else:
-                described.append(describe(checked, request.transformers_image))
+                made = _made(checked, prepared)
+                described.append(describe(checked, made, request.transformers_image))
         except RefusedError as error:
             refused += [f"{document.source}: {fault}" for fault in error.faults]
     text = "\n".join(described) if form is None else dump_objects(objects, form)
@@ -60,25 +65,28 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
         fail(*refused)
 
 
-def _nodes(checked: Checked, request: Request) -> tuple[str, ...]:
-    """Return the nodes to bind to.
+def _prepared(checked: Checked, request: Request) -> tuple[str, ...]:
+    """Return the prepared nodes to bind to, those of the caller first.
 
     Raises:
-        RefusedError: other than as many nodes are named as are planned.
+        RefusedError: more of them are named than are planned, or fewer where nobody
+            makes the rest.
     """
     workspace, count = checked.workspace, checked.plan.nodes
     named = tuple(node for node in request.nodes.split(",") if node)
-    nodes = named or placeholders(workspace, count)
-    if len(nodes) != count:
+    if len(named) > count or (named and len(named) < count and not checked.maker):
         raise RefusedError(
-            f"--nodes: found {len(nodes)} ({', '.join(nodes)}); Workspace "
+            f"--nodes: found {len(named)} ({', '.join(named)}); Workspace "
             f"{workspace.metadata.name} takes {count}"
         )
-    return nodes
+    return named or workspace.resource.preferred_nodes[:count]
 
 
-def placeholders(workspace: Workspace, count: int) -> tuple[str, ...]:
-    """Return the preferred nodes, and made-up names for those that are missing."""
-    named = workspace.resource.preferred_nodes[:count]
-    made_up = (f"node-{number}" for number in range(len(named) + 1, count + 1))
-    return (*named, *made_up)
+def _made(checked: Checked, prepared: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """Return the Machines whose nodes would be made."""
+    if checked.maker is None:
+        return ()
+    from pykaito.commands.placement import machines_of  # noqa: PLC0415
+
+    machines = machines_of(checked, prepared)
+    return [machine for machine in machines if "nodeName" not in machine["spec"]]

@@ -4,33 +4,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from pykaito.commands.check import Checked
+from pykaito.commands.placement import machines_of, named_nodes, owner_of
 from pykaito.reconcilers.inference import manifests
-from pykaito.reconcilers.workspace.machines import machine_object
 
 
 def objects_of(
-    checked: Checked, nodes: Sequence[str], transformers_image: str
+    checked: Checked, prepared: Sequence[str], transformers_image: str
 ) -> list[dict[str, Any]]:
     """Return the Machines, the Service and the Deployment that would be applied.
 
     They lack the owner reference, which needs the uid that the API server gives
     the Workspace.
     """
-    workspace, planned = checked.workspace, checked.plan
-    owner = {**checked.obj, "metadata": {**checked.obj["metadata"], "uid": ""}}
-    owner["metadata"]["name"] = workspace.metadata.name
-    objects = [
-        *(machine_object(owner, workspace, planned, node) for node in nodes),
+    workspace, planned, owner = checked.workspace, checked.plan, owner_of(checked)
+    workload = [
         manifests.service(workspace, owner),
         manifests.deployment(
             workspace,
             owner,
             planned,
-            nodes=nodes,
+            nodes=named_nodes(prepared, planned.nodes),
             runtime_image=transformers_image,
             config=checked.config,
         ),
     ]
-    for made in objects:
+    for made in workload:
         del made["metadata"]["ownerReferences"]
-    return objects
+    return [*machines_of(checked, prepared), *workload]

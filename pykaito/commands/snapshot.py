@@ -23,6 +23,7 @@ from pykaito.operator.objects import (
     name,
 )
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
+from pykaito.reconcilers.workspace.machines import node_of
 
 REQUEST_SECONDS = 5.0
 """Limit of one read. A screen that shows most of it now is better than all later."""
@@ -63,7 +64,7 @@ class Snapshot:
     @property
     def node_names(self) -> Sequence[str]:
         """The nodes that Machines hold and pods run on."""
-        machines = (machine["spec"].get("nodeName") for machine in self.machines)
+        machines = map(node_of, self.machines)
         pods = (pod.get("spec", {}).get("nodeName") for pod in self.pods)
         return sorted({node for node in (*machines, *pods) if node})
 

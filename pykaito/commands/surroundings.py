@@ -1,10 +1,11 @@
-"""What lies around a Workspace, as far as the caller's files tell."""
+"""What lies around a Workspace, as far as the caller and the files tell."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pykaito.commands.defaults import PROVISIONER
 from pykaito.commands.documents import Document
 from pykaito.operator.objects import Key, Object
 
@@ -18,12 +19,17 @@ class Surroundings:
     config_maps: Mapping[Key, Object] = field(default_factory=dict)
     #: A folder with ORG/NAME/config.json of models that the catalogue does not have.
     model_configs: Path | None = None
+    #: Who makes the nodes of Workspaces that name nobody.
+    provisioner: str = PROVISIONER
 
 
 def surroundings(
-    documents: Iterable[Document], namespace: str, model_configs: Path | None
+    documents: Iterable[Document],
+    namespace: str,
+    model_configs: Path | None,
+    provisioner: str = PROVISIONER,
 ) -> Surroundings:
-    """Return what the documents hold that a Workspace may refer to."""
+    """Return what the documents hold that a Workspace may refer to, and the rest."""
     placed = (
         in_namespace(document.obj, namespace)
         for document in documents
@@ -34,7 +40,7 @@ def surroundings(
         for obj in placed
         if isinstance(metadata := obj.get("metadata"), Mapping)
     }
-    return Surroundings(namespace, config_maps, model_configs)
+    return Surroundings(namespace, config_maps, model_configs, provisioner)
 
 
 def in_namespace(obj: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:

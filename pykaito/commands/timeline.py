@@ -6,11 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pykaito.api.conditions import WorkspaceCondition
-from pykaito.commands.readings import Outcome, condition, is_leaving, outcome
+from pykaito.api.conditions import MachineCondition, WorkspaceCondition
+from pykaito.commands.readings import Outcome, condition, is_leaving, outcome, status
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.times import parse_time
 from pykaito.operator.objects import Object
+from pykaito.reconcilers.workspace.machines import is_made
 
 #: The init container that brings the weights of a private image.
 WEIGHTS = "weights"
@@ -67,6 +68,14 @@ def _times(seen: Snapshot) -> Iterable[tuple[str, datetime | None]]:
     workspace = seen.workspace
     pods = [pod for pod in seen.pods if not is_leaving(pod)]
     yield "accepted", parse_time(workspace["metadata"].get("creationTimestamp"))
+    if made := [machine for machine in seen.machines if is_made(machine)]:
+        yield "node asked for", _last(_told(machine, "launchTime") for machine in made)
+        for step, kind in (
+            ("node launched", MachineCondition.LAUNCHED),
+            ("node joined", MachineCondition.REGISTERED),
+        ):
+            yield step, _last(_since(machine, kind) for machine in made)
+        yield "node ready", _last(_told(machine, "readyTime") for machine in made)
     yield "nodes ready", _since(workspace, WorkspaceCondition.RESOURCE_READY)
     yield "pod scheduled", _last(_since(pod, "PodScheduled") for pod in pods)
     if _copies_weights(workspace):
@@ -83,6 +92,11 @@ def _since(obj: Object, kind: str) -> datetime | None:
     found = condition(obj, kind)
     is_true = found.get("status") == "True"
     return parse_time(found.get("lastTransitionTime")) if is_true else None
+
+
+def _told(machine: Object, field: str) -> datetime | None:
+    """Return a time of a Machine's status, None if it has not come."""
+    return parse_time(status(machine).get(field))
 
 
 def _last(times: Iterable[datetime | None]) -> datetime | None:

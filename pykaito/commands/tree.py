@@ -17,7 +17,8 @@ from pykaito.commands.readings import (
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.times import age, parse_time
 from pykaito.operator.objects import Object, labels, name
-from pykaito.runtime.presets.gpu import GPU_RESOURCE
+from pykaito.reconcilers.workspace.machines import is_made, node_of
+from pykaito.runtime.presets.gpu import GPU_RESOURCE, is_accelerator
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,18 @@ def _workspace(workspace: Object, now: datetime) -> Row:
 def _machine(machine: Object, now: datetime) -> Row:
     ready = holds(machine, "Ready")
     phase = status(machine).get("phase") or "Pending"
-    info = machine["spec"].get("instanceType") or machine["spec"].get("provisioner", "")
-    return _row(machine, "Machine", phase, info, ready, now)
+    return _row(machine, "Machine", phase, _brought(machine), ready, now)
+
+
+def _brought(machine: Object) -> str:
+    """Return who brings the node, of what is made also what and with what luck."""
+    spec, found = machine["spec"], status(machine)
+    if not is_made(machine):
+        return str(spec["provisioner"])
+    parts = [spec.get("instanceType"), spec["provisioner"], found.get("instance")]
+    if failures := found.get("failures"):
+        parts.append(f"failures:{failures}")
+    return " ".join(filter(None, parts))
 
 
 def _node(
@@ -93,7 +104,7 @@ def _node(
     unread: Mapping[str, str],
     now: datetime,
 ) -> Row | None:
-    wanted = status(machine).get("nodeName") or machine["spec"].get("nodeName")
+    wanted = node_of(machine)
     if not wanted:
         return None
     node = nodes.get(wanted)
@@ -102,10 +113,19 @@ def _node(
             return Row(wanted, "Node", "?", "", unread["nodes"])
         return Row(wanted, "Node", "NotFound", "", "", ok=False)
     ready = holds(node, "Ready")
-    gpus = (status(node).get("allocatable") or {}).get(GPU_RESOURCE, "0")
-    kind = labels(node).get(INSTANCE_TYPE, "")
-    info = f"{kind} {GPU_RESOURCE}:{gpus}".strip()
+    info = " ".join(filter(None, [labels(node).get(INSTANCE_TYPE), *_gpus(node)]))
     return _row(node, "Node", "Ready" if ready else "NotReady", info, ready, now)
+
+
+def _gpus(node: Object) -> list[str]:
+    """Return what the node offers to compute on, by the names of the resources."""
+    allocatable = status(node).get("allocatable") or {}
+    offered = {
+        resource: found
+        for resource, found in sorted(allocatable.items())
+        if is_accelerator(resource) and found != "0"
+    }
+    return [f"{r}:{found}" for r, found in (offered or {GPU_RESOURCE: "0"}).items()]
 
 
 def _deployment(deployment: Object, now: datetime) -> Row:

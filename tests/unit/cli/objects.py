@@ -72,6 +72,25 @@ def machine(*conditions: dict[str, Any], node: str = "gpu-0") -> dict[str, Any]:
     }
 
 
+def made_machine(
+    *conditions: dict[str, Any],
+    slot: int = 0,
+    spec: dict[str, Any] | None = None,
+    **status: Any,
+) -> dict[str, Any]:
+    """Return a Machine that has its node made by Karpenter."""
+    return {
+        "metadata": meta(f"ws-{slot}"),
+        "spec": {
+            "provisioner": "karpenter",
+            "instanceType": "Standard_NC6",
+            "capacityType": "on-demand",
+            **(spec or {}),
+        },
+        "status": {"phase": "Pending", "conditions": list(conditions), **status},
+    }
+
+
 def node(*, ready: str = "True") -> dict[str, Any]:
     return {
         "metadata": {

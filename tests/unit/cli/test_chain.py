@@ -5,16 +5,19 @@ from typing import Any
 
 import pytest
 
+from pykaito.commands.advice import OPERATOR_LOG
 from pykaito.commands.chain import Link, first_failing
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.why import explain
 from tests.unit.cli.objects import (
     NODES_READY,
     SCHEDULED,
+    at,
     condition,
     deployment,
     loading,
     machine,
+    made_machine,
     pod,
     ready,
     workspace,
@@ -104,7 +107,138 @@ def test_a_machine_that_nothing_launches_is_the_link_itself() -> None:
     )
     link = failing(Snapshot(no_nodes("ProvisionerNotFound"), [held]))
     assert link.kind == "Machine"
-    assert link.command.startswith("kubectl logs -A")
+    assert link.command == OPERATOR_LOG
+
+
+ANNOTATE = "kubectl annotate workspace ws -n team"
+
+
+def not_made(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
+    down = [condition(kind, "False", reason, message) for kind in ("Launched", "Ready")]
+    return made_machine(*down, **more)
+
+
+def of_made(reason: str, **more: Any) -> Link:
+    return failing(Snapshot(no_nodes(reason), [not_made(reason, **more)]))
+
+
+def test_a_node_that_cannot_be_made_is_its_machines_fault_with_the_clouds_words() -> (
+    None
+):
+    held = not_made("CloudQuotaExceeded", "limit 0 of NCadsA100v4", failures=3)
+    seen = Snapshot(no_nodes("CloudQuotaExceeded", "0 of 1 nodes ready"), [held])
+    assert explain(seen, first_failing(seen)) == (
+        "Workspace team/ws is held up by Machine ws-0.\n"
+        "  CloudQuotaExceeded: limit 0 of NCadsA100v4\n"
+        "Next: kubectl get machine ws-0 -n team -o yaml\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "command"),
+    [
+        (
+            {"zones": ["1"], "capacityType": "spot"},
+            f"{ANNOTATE} kaito.sh/zones-",
+        ),
+        (
+            {"capacityType": "spot"},
+            f"{ANNOTATE} kaito.sh/capacity-type-",
+        ),
+        ({}, "kubectl get machine ws-0 -n team -o yaml"),
+    ],
+)
+def test_where_a_cloud_has_none_left_another_choice_is_the_next_command(
+    spec: dict[str, Any], command: str
+) -> None:
+    assert of_made("InsufficientCapacity", spec=spec).command == command
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "command"),
+    [
+        ("karpenter", "kubectl describe nodeclaim ws1a2b3c4d5"),
+        ("karpenter_nodepool", "kubectl describe nodepool ws1a2b3c4d5"),
+        ("azure_arm", "kubectl get machine ws-0 -n team -o yaml"),
+    ],
+)
+def test_what_was_made_is_looked_at_where_kubectl_can(
+    provisioner: str, command: str
+) -> None:
+    of = {"instance": "ws1a2b3c4d5", "spec": {"provisioner": provisioner}}
+    assert of_made("LaunchTimeout", **of).command == command
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ProvisionerNotConfigured",
+        "ProvisionerNotFound",
+        "ProvisionerNotInstalled",
+        "CloudUnauthorized",
+        "TargetNotFound",
+    ],
+)
+def test_what_the_operator_lacks_is_in_its_log(reason: str) -> None:
+    link = of_made(reason, instance="ws1a2b3c4d5")
+    assert (link.kind, link.command) == ("Machine", OPERATOR_LOG)
+    assert not link.progressing
+
+
+@pytest.mark.parametrize("reason", ["Launching", "OperationInProgress"])
+def test_a_node_on_its_way_is_waited_for(reason: str) -> None:
+    assert of_made(reason).progressing
+
+
+def joined(reason: str, **status: Any) -> Link:
+    held = made_machine(
+        condition("Launched", "True"),
+        condition("Registered", "True"),
+        condition("Ready", "False", reason),
+        phase="Registered",
+        nodeName="aks-1",
+        **status,
+    )
+    return failing(Snapshot(no_nodes(reason), [held]))
+
+
+def test_a_node_that_joined_is_described_and_its_driver_waited_for() -> None:
+    link = joined("ResourceMissing")
+    assert (link.kind, link.name, link.progressing) == ("Node", "aks-1", True)
+    assert link.command == "kubectl describe node aks-1"
+
+
+def test_a_made_node_that_was_ready_and_is_no_longer_holds_up() -> None:
+    assert not joined("NodeNotReady", readyTime=at(60)).progressing
+
+
+def test_a_made_node_that_is_away_is_its_machines_fault() -> None:
+    held = not_made("NodeNotFound", nodeName="aks-1", instance="ws1a2b3c4d5")
+    link = failing(Snapshot(no_nodes("NodeNotFound"), [held]))
+    assert (link.kind, link.name) == ("Machine", "ws-0")
+    assert link.command == "kubectl describe nodeclaim ws1a2b3c4d5"
+
+
+def test_a_machine_that_fails_is_told_rather_than_one_on_its_way() -> None:
+    machines = [not_made("Launching"), not_made("CloudQuotaExceeded", slot=1)]
+    assert failing(Snapshot(no_nodes("Launching"), machines)).name == "ws-1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "command"),
+    [
+        ("NodesReleased", f"{ANNOTATE} kaito.sh/keep-nodes=true --overwrite"),
+        ("MachineLimitReached", "kubectl get machines -A"),
+        ("WorkspaceMachineLimitExceeded", "kubectl describe workspace ws -n team"),
+    ],
+)
+def test_nodes_that_the_operator_does_not_make_come_before_those_it_does(
+    reason: str, command: str
+) -> None:
+    seen = Snapshot(no_nodes(reason, "not made"), [not_made("Launching")])
+    link = failing(seen)
+    assert (link.kind, link.reason, link.message) == ("Workspace", reason, "not made")
+    assert link.command == command
 
 
 def test_a_deployment_that_may_make_no_pods_is_named() -> None:

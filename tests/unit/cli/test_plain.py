@@ -52,6 +52,7 @@ def test_every_plain_option_is_typers_option_of_the_same_parameter(
         ("plan", "-f", FALCON, "-n", "a", "--namespace", "b", "--nodes", ""),
         ("plan", "-f", FALCON, "--nodes", "a,b,,c"),
         ("plan", "-f", FALCON, "--transformers-image", "mirror.example/t:1"),
+        ("plan", "-f", FALCON, "--provisioner", "karpenter"),
         ("plan", "-f", "/no/such.yaml"),
         ("plan", "-f", ""),
         ("plan", "-f", "-"),

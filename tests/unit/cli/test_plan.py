@@ -69,6 +69,109 @@ def test_the_objects_are_those_that_the_operator_would_apply() -> None:
         assert "ownerReferences" not in made["metadata"]
 
 
+MADE = {"annotations": {"kaito.sh/provisioner": "karpenter"}}
+
+
+def made_of(done: Any) -> list[dict[str, Any]]:
+    found = yaml.safe_load_all(done.stdout)
+    return [item for item in found if item["kind"] == "Machine"]
+
+
+def test_machines_that_would_be_made_ask_for_a_type_labels_disk_and_taint() -> None:
+    spec = raw_workspace(metadata=MADE, resource={"count": 2})
+    first, second = made_of(plan(spec, options=("-o", "yaml")))
+    names = [machine["metadata"]["name"] for machine in (first, second)]
+    assert names == ["workspace-falcon-7b-0", "workspace-falcon-7b-1"]
+    assert first["spec"] == {
+        "provisioner": "karpenter",
+        "instanceType": "Standard_NC12s_v3",
+        "resources": {"nvidia.com/gpu": "1"},
+        "labels": {
+            "apps": "falcon-7b",
+            "kaito.sh/workspace": "workspace-falcon-7b",
+            "kaito.sh/workspacenamespace": "default",
+        },
+        "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
+        "storage": "50Gi",
+        "capacityType": "on-demand",
+    }
+    assert "ownerReferences" not in first["metadata"]
+
+
+def test_the_text_tells_what_would_be_made_and_how() -> None:
+    annotations = {
+        "kaito.sh/provisioner": "karpenter",
+        "kaito.sh/capacity-type": "spot",
+        "kaito.sh/zones": "westeurope-1,westeurope-2",
+        "kaito.sh/node-class-name": "gpu",
+    }
+    done = plan(raw_workspace(metadata={"annotations": annotations}))
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    start = lines.index("made workspace-falcon-7b-0 by karpenter, spot")
+    assert lines[start + 1 : start + 5] == [
+        "disk 50Gi",
+        "taints sku=gpu:NoSchedule",
+        "zones westeurope-1, westeurope-2",
+        "class gpu",
+    ]
+
+
+def test_nodes_are_made_by_whom_the_operator_is_told_unless_the_workspace_says() -> (
+    None
+):
+    told = ("-o", "yaml", "--provisioner", "azure_arm")
+    makers = {
+        None: "azure_arm",
+        "karpenter": "karpenter",
+        "preferred_nodes": "preferred_nodes",
+    }
+    for named, maker in makers.items():
+        annotations = {"kaito.sh/provisioner": named} if named else {}
+        spec = raw_workspace(metadata={"annotations": annotations})
+        (machine,) = made_of(plan(spec, options=told))
+        assert machine["spec"]["provisioner"] == maker
+
+
+def test_without_an_instance_type_nothing_is_made_unless_the_workspace_says_so() -> (
+    None
+):
+    typeless = {"instanceType": None, "preferredNodes": ["gpu-7"]}
+    told = ("-o", "yaml", "--provisioner", "karpenter")
+    (machine,) = made_of(plan(raw_workspace(resource=typeless), options=told))
+    assert machine["spec"]["nodeName"] == "gpu-7"
+    done = plan(raw_workspace(metadata=MADE, resource=typeless))
+    assert done.exit_code == 1
+    assert "resource.instanceType: found none; 'karpenter' makes nodes" in done.stderr
+
+
+@pytest.mark.parametrize("nodes", [(), ("--nodes", "gpu-7")])
+def test_prepared_nodes_come_first_and_the_rest_is_made(nodes: tuple[str, ...]) -> None:
+    preferred = [] if nodes else ["gpu-7"]
+    spec = raw_workspace(
+        metadata=MADE, resource={"count": 2, "preferredNodes": preferred}
+    )
+    done = plan(spec, options=("-o", "yaml", *nodes))
+    prepared, made = made_of(done)
+    assert prepared["spec"]["nodeName"] == "gpu-7"
+    assert made["metadata"]["name"] == "workspace-falcon-7b-0"
+    affinity = done.stdout[done.stdout.index("affinity") :]
+    assert "- gpu-7\n" in affinity
+    assert "- node-2\n" in affinity
+
+
+def test_a_provisioner_of_no_release_is_a_doubt_and_no_error() -> None:
+    for annotations, where in (
+        ({"kaito.sh/provisioner": "karpentr"}, "metadata.annotations[kaito.sh/"),
+        ({}, "--provisioner: found 'karpentr'"),
+    ):
+        spec = raw_workspace(metadata={"annotations": annotations})
+        done = plan(spec, options=("--provisioner", "karpentr"))
+        assert done.exit_code == 0
+        warning = done.stdout.splitlines()[-1]
+        assert where in warning
+        assert warning.endswith("did you mean 'karpenter'?")
+
+
 def test_json_is_a_list_that_kubectl_reads() -> None:
     done = plan(raw_workspace(), raw_workspace(), options=("-o", "json"))
     loaded = json.loads(done.stdout)
@@ -162,9 +265,19 @@ HEAVY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [("plan", "-f"), ("validate", "-f")])
+MAKES = ("plan", "--provisioner", "karpenter", "-f")
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        (("plan", "-f"), set()),
+        (MAKES, {"pykaito.api.v1alpha1.machine"}),
+        (("validate", "-f"), set()),
+    ],
+)
 def test_what_asks_no_cluster_loads_none_of_what_speaks_to_one(
-    command: tuple[str, ...],
+    command: tuple[str, ...], needed: set[str]
 ) -> None:
     code = "import sys; from pykaito.cli import main\nmain()\nprint(*sys.modules)"
     done = subprocess.run(
@@ -174,7 +287,7 @@ def test_what_asks_no_cluster_loads_none_of_what_speaks_to_one(
         check=True,
         timeout=60,
     )
-    assert HEAVY & set(done.stdout.splitlines()[-1].split()) == set()
+    assert HEAVY & set(done.stdout.splitlines()[-1].split()) == needed
 
 
 def memory_of(text: str) -> dict[str, float]:

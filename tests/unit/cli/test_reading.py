@@ -12,7 +12,14 @@ from pykaito.commands.snapshot import Snapshot, read
 from pykaito.commands.view import View
 from pykaito.operator.client import Client
 from pykaito.operator.errors import NotFoundError, TransportError
-from tests.unit.cli.objects import NODES_READY, loading, ready, workspace
+from tests.unit.cli.objects import (
+    NODES_READY,
+    loading,
+    made_machine,
+    node,
+    ready,
+    workspace,
+)
 from tests.unit.operator.api_server import (
     Answer,
     ApiServer,
@@ -55,8 +62,8 @@ def script(server: ApiServer, seen: Snapshot, *events: Any) -> None:
         EVENTS: events,
     }.items():
         server.on("GET", path, listing(*items))
-    for node in seen.nodes:
-        server.on("GET", f"{CORE}/nodes/{node['metadata']['name']}", Answer(node))
+    for there in seen.nodes:
+        server.on("GET", f"{CORE}/nodes/{there['metadata']['name']}", Answer(there))
 
 
 def ignore(_: View) -> None:
@@ -69,9 +76,17 @@ async def test_everything_is_read_with_get_and_list(
     script(server, ready())
     seen = await read(client, "team", "ws")
     assert not seen.unread
-    assert [node["metadata"]["name"] for node in seen.nodes] == ["gpu-0"]
+    assert [there["metadata"]["name"] for there in seen.nodes] == ["gpu-0"]
     assert {request.method for request in server.received} == {"GET"}
     assert not any("watch" in request.query for request in server.received)
+
+
+async def test_the_node_that_was_made_for_a_machine_is_read(
+    client: Client, server: ApiServer
+) -> None:
+    script(server, Snapshot(workspace(), [made_machine(nodeName="gpu-0")], [node()]))
+    seen = await read(client, "team", "ws")
+    assert [there["metadata"]["name"] for there in seen.nodes] == ["gpu-0"]
 
 
 async def test_warnings_are_those_about_the_workspaces_own_objects(

@@ -16,6 +16,8 @@ from tests.unit.cli.objects import (
     condition,
     loading,
     machine,
+    made_machine,
+    node,
     pod,
     ready,
     workspace,
@@ -90,6 +92,34 @@ def test_a_pod_that_cannot_pull_shows_what_kubectl_shows() -> None:
 def test_a_node_that_does_not_exist_is_in_the_tree() -> None:
     seen = Snapshot(workspace(), [machine(node="gone")])
     assert "└─ gone Node NotFound" in "\n".join(squeezed(seen))
+
+
+def test_a_machine_that_is_made_tells_type_provisioner_instance_and_failures() -> None:
+    held = made_machine(instance="ws1a2b3c4d5", failures=2, nodeName="gpu-0")
+    lines = squeezed(Snapshot(workspace(), [held, made_machine(slot=1)], [node()]))
+    start = lines.index("NAME KIND STATUS AGE INFO")
+    assert lines[start + 2 : start + 5] == [
+        "├─ ws-0 Machine Pending 5m Standard_NC6 karpenter ws1a2b3c4d5 failures:2",
+        "│ └─ gpu-0 Node Ready 125m Standard_NC6 nvidia.com/gpu:1",
+        "└─ ws-1 Machine Pending 5m Standard_NC6 karpenter",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("offered", "shown"),
+    [
+        ({"cpu": "8"}, "nvidia.com/gpu:0"),
+        ({"amd.com/gpu": "8", "nvidia.com/gpu": "0"}, "amd.com/gpu:8"),
+        ({"nvidia.com/mig-1g.10gb": "7"}, "nvidia.com/mig-1g.10gb:7"),
+    ],
+)
+def test_a_node_is_shown_with_what_it_offers_to_compute_on(
+    offered: dict[str, str], shown: str
+) -> None:
+    there = node()
+    there["status"]["allocatable"] = offered
+    seen = replace(ready(), nodes=[there])
+    assert f"│ └─ gpu-0 Node Ready 125m Standard_NC6 {shown}" in squeezed(seen)
 
 
 def test_what_could_not_be_read_is_said_and_the_rest_is_shown() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.timeline import Progress, timeline
@@ -11,6 +12,8 @@ from tests.unit.cli.objects import (
     at,
     condition,
     loading,
+    machine,
+    made_machine,
     ready,
     workspace,
 )
@@ -66,6 +69,44 @@ def test_a_step_done_a_second_time_claims_no_duration_and_spoils_no_other() -> N
     steps = {step.name: step for step in timeline(seen, NOW)}
     assert (steps["nodes ready"].again, steps["nodes ready"].seconds) == (True, None)
     assert steps["pod scheduled"].seconds == 3
+
+
+def made(slot: int = 0, late: float = 0) -> dict[str, Any]:
+    return made_machine(
+        condition("Launched", "True", since=40 + late),
+        condition("Registered", "True", since=90 + late),
+        slot=slot,
+        launchTime=at(1),
+        readyTime=at(150 + late),
+    )
+
+
+def test_a_node_that_is_made_has_steps_of_its_own() -> None:
+    live = workspace(condition("ResourceReady", "True", since=151))
+    steps = timeline(Snapshot(live, [made()]), NOW)
+    assert [(step.name, step.seconds) for step in steps][:6] == [
+        ("accepted", None),
+        ("node asked for", 1),
+        ("node launched", 39),
+        ("node joined", 50),
+        ("node ready", 60),
+        ("nodes ready", 1),
+    ]
+
+
+def test_of_several_nodes_that_are_made_the_last_counts() -> None:
+    machines = [made(), made(1, late=20), machine()]
+    steps = {s.name: s for s in timeline(Snapshot(workspace(), machines), NOW)}
+    assert steps["node joined"].at == START + timedelta(seconds=110)
+    machines.append(made_machine(slot=2, launchTime=at(2)))
+    steps = {s.name: s for s in timeline(Snapshot(workspace(), machines), NOW)}
+    assert steps["node asked for"].progress is Progress.DONE
+    assert steps["node launched"].progress is Progress.NOW
+    assert steps["node ready"].progress is Progress.LATER
+
+
+def test_a_node_that_was_prepared_is_not_made() -> None:
+    assert not any(step.name.startswith("node ") for step in timeline(ready(), NOW))
 
 
 def test_a_workspace_just_applied_waits_for_nodes() -> None:

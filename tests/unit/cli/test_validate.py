@@ -45,6 +45,17 @@ def test_a_file_that_cannot_be_read_is_refused_and_the_next_is_judged() -> None:
     assert ": ok: " in second
 
 
+def test_a_provisioner_without_a_type_to_make_is_refused() -> None:
+    wrong = raw_workspace(
+        metadata={"annotations": {"kaito.sh/provisioner": "karpenter"}},
+        resource={"instanceType": None, "preferredNodes": ["gpu-1"]},
+    )
+    done = pykaito("validate", "-f", "-", stdin=yaml.safe_dump(wrong))
+    assert done.exit_code == 1
+    assert "resource.instanceType: found none" in done.stdout
+    assert done.stdout.endswith("(SpecInvalid)\n")
+
+
 def test_an_empty_file_is_refused() -> None:
     done = pykaito("validate", "-f", "-", stdin="# nothing\n")
     assert done.exit_code == 1
