@@ -1,6 +1,9 @@
 """Adding and removing finalizers without touching those of others."""
 
+import contextlib
+
 from pykaito.operator.client import Client
+from pykaito.operator.errors import NotFoundError
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Object
 from pykaito.reconcilers.writes import Note
@@ -23,7 +26,7 @@ async def add_finalizer(
 async def remove_finalizer(
     client: Client, informer: Informer, live: Object, finalizer: str, note: Note
 ) -> None:
-    """Remove the finalizer if it is there.
+    """Remove the finalizer if it is there, and so is the object.
 
     Raises:
         ConflictError: the object changed since it was read.
@@ -31,7 +34,9 @@ async def remove_finalizer(
     found = list(live["metadata"].get("finalizers") or ())
     if finalizer in found:
         others = [f for f in found if f != finalizer]
-        await _patch(client, informer, live, others, note)
+        # The cache may show it a moment longer than it lives.
+        with contextlib.suppress(NotFoundError):
+            await _patch(client, informer, live, others, note)
 
 
 async def _patch(

@@ -35,6 +35,10 @@ at most half an hour. A cloud that had no machine a minute ago seldom has one no
 each try may cost one that is paid for."""
 
 
+STEADY = timedelta(minutes=5)
+"""A node that was in use for this long and is lost is replaced without a pause."""
+
+
 class Repair(StrEnum):
     """What happens to a node that is lost, not Ready, or without what was asked for."""
 
@@ -231,6 +235,8 @@ def failed(
         now: the time.
     """
     pause = failure.retry_after
+    if status.ready_time is not None and now - status.ready_time > STEADY:
+        pause = 0.0
     if pause is None:
         pause = exponential(status.failures, base=FIRST_PAUSE, ceiling=LONGEST_PAUSE)
     # The API server keeps whole seconds, and a pause must not end before it began.

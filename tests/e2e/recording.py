@@ -16,6 +16,9 @@ PATHS = {
     "events": "/apis/events.k8s.io/v1/namespaces/{}/events",
     "deployments": "/apis/apps/v1/namespaces/{}/deployments",
     "configmaps": "/api/v1/namespaces/{}/configmaps",
+    "machines": "/apis/kaito.sh/v1alpha1/namespaces/{}/machines",
+    # Of no namespace.
+    "nodeclaims": "/apis/karpenter.sh/v1/nodeclaims",
     "pods": "/api/v1/namespaces/{}/pods",
 }
 

@@ -221,6 +221,15 @@ def test_a_cloud_that_says_when_to_come_back_is_asked_then() -> None:
     assert last.reason == "CloudThrottled"
 
 
+def test_a_node_that_was_in_use_is_replaced_without_a_pause() -> None:
+    used = status("Ready", launched=301, ready_once=True)
+    _, last = failed(used, InstanceLostError("preempted"), "preempted", NOW)
+    assert last.retry_time == NOW + timedelta(seconds=1)
+    flapping = status("Ready", launched=299, ready_once=True)
+    _, last = failed(flapping, InstanceLostError("preempted"), "preempted", NOW)
+    assert last.retry_time == NOW + timedelta(seconds=FIRST_PAUSE)
+
+
 CHECKS = st.sampled_from([YES, NO])
 
 
