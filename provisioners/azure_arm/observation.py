@@ -10,6 +10,9 @@ from pykaito.provisioners.protocol import Check, MachineReason, Observation
 
 UNKNOWN_SECONDS = 5.0
 
+#: AKS says Creating; AKS Arc begins with the others.
+_BEING_MADE = frozenset({"Creating", "Accepted", "Pending"})
+
 
 def absent(instance: str, failure: ProvisionError | None = None) -> Observation:
     """Return that there is no pool."""
@@ -60,7 +63,7 @@ def _launched(pool: Pool, failure: ProvisionError | None, node: Object | None) -
             reason=LaunchReason.OPERATION_IN_PROGRESS,
             message=f"agent pool {pool.name!r} is being deleted",
         )
-    if pool.state == "Creating" and node is None:
+    if pool.state in _BEING_MADE and node is None:
         return Check(
             ok=False,
             reason=LaunchReason.LAUNCHING,
