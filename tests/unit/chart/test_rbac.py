@@ -12,6 +12,7 @@ CLUSTER = {
     ("kaito.sh", "machines/status"): {"patch"},
     ("", "nodes"): FOLLOW,
     ("", "pods"): FOLLOW,
+    ("", "namespaces"): {"get"},
     ("", "configmaps"): FOLLOW | {"get"},
     ("", "services"): FOLLOW | {"get", "create", "patch"},
     ("apps", "deployments"): FOLLOW | {"get", "create", "patch"},
@@ -44,6 +45,15 @@ def only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 def test_the_operator_may_do_what_it_does_and_no_more(render: Any) -> None:
     assert granted(only(render(), "ClusterRole")) == CLUSTER
     assert granted(only(render(), "Role")) == NAMESPACED
+
+
+def test_of_namespaces_it_may_read_the_one_that_names_the_cluster(render: Any) -> None:
+    of_namespaces = [
+        rule.get("resourceNames")
+        for rule in only(render(), "ClusterRole")["rules"]
+        if "namespaces" in rule["resources"]
+    ]
+    assert of_namespaces == [["kube-system"]]
 
 
 def test_the_lease_is_a_right_in_the_releases_namespace_alone(render: Any) -> None:
