@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pykaito.api.labels import MACHINE
 from pykaito.api.quantity import parse_quantity
-from pykaito.operator.objects import Object
+from pykaito.operator.objects import Object, labels
 from pykaito.provisioners.protocol import Check, MachineReason
 
 
@@ -30,24 +31,32 @@ def check_initialized(node: Object, resources: Mapping[str, str]) -> Check:
                 ok=False,
                 reason=MachineReason.RESOURCE_MISSING,
                 message=f"node {name!r} has {found} {resource} allocatable, {wanted} "
-                f"wanted; {remedy(resource, found)}",
+                f"wanted; {remedy(resource, found, made=MACHINE in labels(node))}",
             )
     return Check(
         ok=True, reason=MachineReason.INITIALIZED, message=f"node {name!r} is Ready"
     )
 
 
-def remedy(resource: str, found: str) -> str:
-    """Say what to do about a node that has too little of a resource."""
+def remedy(resource: str, found: str, *, made: bool) -> str:
+    """Say what to do about a node that has too little of a resource.
+
+    ``made``: whether the node was made for a Machine, of its instance type.
+    """
+    another = (
+        "use a larger instance type"
+        if made
+        else "name a larger node in resource.preferredNodes"
+    )
     if resource in {"cpu", "memory"}:
-        return "name a larger node in resource.preferredNodes"
+        return another
     if "/mig-" in resource:
         return (
             "check that its GPUs are cut into such slices and that the device plugin "
             "offers them by name (MIG strategy mixed)"
         )
     if found != "0":
-        return "name a node with more of them in resource.preferredNodes"
+        return another.replace("larger node", "node with more of them")
     return (
         "check that the device plugin runs on it, or serve a small model without GPUs "
         "by the Workspace's annotation kaito.sh/accelerator: cpu"

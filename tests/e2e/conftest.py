@@ -12,11 +12,15 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from hack import paths
+from hack.cluster import cluster
+from hack.cluster import karpenter as beside
+from hack.cluster.state import LOCAL
 from hack.install import NAMESPACE, deliver_images, install
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
@@ -117,3 +121,29 @@ def cpu_node(kubectl: Kubectl, gpu_node: str) -> str:
     """A node that offers none."""
     names = kubectl("get", "nodes", "-o", "name").stdout.split()
     return next(n for name in names if (n := name.removeprefix("node/")) != gpu_node)
+
+
+@pytest.fixture(scope="module")
+def karpenter(kubeconfig: Path) -> Iterator[None]:
+    """Karpenter's core with its kwok provider and the KWOKNodeClass `default`.
+
+    The first use builds it, which takes minutes. Of several processes that use it
+    at once the last one removes it, CRDs included, so a test elsewhere finds a
+    cluster that has never heard of Karpenter.
+    """
+    assert kubeconfig.exists()
+    if cluster.environment(LOCAL)["provider"] != "local":
+        pytest.skip(
+            "waits for the local cluster, on whose control plane's machine Karpenter"
+            " runs: unset KUBECONFIG"
+        )
+    with (paths.CLUSTER / "karpenter.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        try:
+            beside.up(LOCAL)
+            yield
+        finally:
+            # Refused while another process uses it.
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                beside.down(LOCAL)

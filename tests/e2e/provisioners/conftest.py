@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.karpenter.conftest import karpenter  # noqa: F401 - a fixture
 from tests.e2e.local_operator import LocalOperator, alone
 from tests.e2e.provisioners.makers import Maker, maker
 from tests.e2e.workspaces import Kubectl
@@ -19,7 +18,7 @@ IMPATIENT = ("--node-timeout=5", "--max-machines=500")
 @pytest.fixture(scope="module", params=MAKERS)
 def nodes_by(
     request: pytest.FixtureRequest,
-    karpenter: None,  # noqa: F811 - the fixture
+    karpenter: None,
     kubectl: Kubectl,
     kubeconfig: Path,
     tmp_path_factory: pytest.TempPathFactory,
