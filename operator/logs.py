@@ -28,7 +28,7 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 # Deeper than any object worth logging; beyond it a value is shown as text.
 _MAX_DEPTH = 8
 # Libraries that tell of every request and every probe at info.
-_CHATTY = ("httpx", "httpcore", "aiohttp.access", "asyncio", "kr8s")
+_CHATTY = ("httpx", "httpcore", "aiohttp.access", "asyncio", "azure", "kr8s")
 
 
 def configure(level: str = "info", format: Format = "json") -> None:  # noqa: A002 -- the option's name

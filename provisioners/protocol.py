@@ -79,6 +79,8 @@ class Observation:
     #: Why it can never become a node, or why it went; it is given back and another one
     #: is launched after a pause.
     failure: ProvisionError | None = None
+    #: Whether somebody stopped it: its node is waited for, however long that takes.
+    stopped: bool = False
     #: Seconds until it has to be looked at again, where nothing tells of a change.
     look_again: float | None = None
 

@@ -1,5 +1,7 @@
 """How far a Machine is, from its pool and its node: pure."""
 
+from dataclasses import replace
+
 from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.objects import Object, name
 from pykaito.provisioners.azure_arm.failures import CloudError, explain
@@ -50,8 +52,19 @@ def observe(machine: Machine, pool: Pool, node: Object | None) -> Observation:
     # is not given up because a later change to it failed.
     failed = pool.failed and not pool.stopped and not in_use
     failure = _failure(pool) if failed else None
-    launched = _launched(pool, failure, node)
-    return _with_node(machine, pool.name, launched, node, failure=failure)
+    seen = _with_node(
+        machine, pool.name, _launched(pool, failure, node), node, failure=failure
+    )
+    return _stopped(seen, pool) if pool.stopped and not in_use else seen
+
+
+def _stopped(seen: Observation, pool: Pool) -> Observation:
+    waiting = Check(
+        ok=False,
+        reason=MachineReason.NOT_REGISTERED,
+        message=f"agent pool {pool.name!r} is stopped; start it to have its node back",
+    )
+    return replace(seen, registered=waiting, initialized=waiting, stopped=True)
 
 
 def _launched(pool: Pool, failure: ProvisionError | None, node: Object | None) -> Check:

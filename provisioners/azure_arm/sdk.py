@@ -22,6 +22,7 @@ from azure.core.exceptions import (
 from azure.identity.aio import ManagedIdentityCredential, WorkloadIdentityCredential
 from azure.mgmt.containerservice.aio import ContainerServiceClient
 from azure.mgmt.containerservice.models import AgentPool as AksPool
+from azure.mgmt.containerservice.models import PowerState
 from azure.mgmt.hybridcontainerservice.aio import HybridContainerServiceMgmtClient
 from azure.mgmt.hybridcontainerservice.models import AgentPool as ArcPool
 from azure.mgmt.hybridcontainerservice.models import AgentPoolProperties
@@ -35,6 +36,7 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 
 _PRECONDITION = 412
+_STOPPING_OR_STARTING = frozenset({"Stopping", "Starting"})
 
 _QUIET: Mapping[str, Any] = {
     "retry_total": 0,
@@ -130,7 +132,7 @@ class _Aks(AgentPools):
     async def is_stopped(self) -> bool:
         with _translated():
             found = await self._client.managed_clusters.get(*self._at)
-        return bool(found.power_state and found.power_state.code == "Stopped")
+        return _is_stopped(found.power_state)
 
     async def close(self) -> None:
         await self._client.close()
@@ -199,11 +201,16 @@ def _from_aks(found: AksPool) -> Pool:
         state=found.provisioning_state or "",
         size=found.vm_size or "",
         etag=found.e_tag or "",
-        stopped=bool(found.power_state and found.power_state.code == "Stopped"),
+        stopped=_is_stopped(found.power_state)
+        or found.provisioning_state in _STOPPING_OR_STARTING,
         labels=dict(found.node_labels or {}),
         tags=dict(found.tags or {}),
         error=from_error(failed.as_dict()) if failed else None,
     )
+
+
+def _is_stopped(power: PowerState | None) -> bool:
+    return power is not None and power.code == "Stopped"
 
 
 def _from_arc(found: ArcPool) -> Pool:
@@ -230,7 +237,10 @@ def _translated() -> Iterator[None]:
         yield
     except HttpResponseError as error:
         raise _refused(error) from None
-    except (AzureError, OSError) as error:
+    except (FileNotFoundError, PermissionError) as error:
+        raise CloudError(f"no federated token: {error}", credential=True) from None
+    except (AzureError, OSError, ValueError) as error:
+        # ValueError: something between answers in Azure's place, and not in JSON.
         raise CloudError(f"no answer: {error}", answered=False) from None
 
 

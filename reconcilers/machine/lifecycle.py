@@ -162,7 +162,7 @@ def decide(
         return GiveBack()
     if seen.failure is not None and makes_nodes:
         return _repair(status, policy, seen.failure)
-    if seen.initialized.ok:
+    if seen.initialized.ok or seen.stopped:
         return Keep()
     failure, since = _trouble(status, seen, now)
     waiting = isinstance(failure, LaunchTimeoutError)

@@ -82,8 +82,12 @@ def test_a_pool_that_failed_without_a_word_is_a_failure_too() -> None:
     assert seen.failure.reason == "LaunchFailed"
 
 
-def test_a_pool_that_is_stopped_is_no_failure() -> None:
-    assert observe(machine(), replace(FAILED, stopped=True), None).failure is None
+@pytest.mark.parametrize("pool", [READY, FAILED])
+def test_a_pool_that_is_stopped_is_no_failure(pool: Pool) -> None:
+    seen = observe(machine(), replace(pool, stopped=True), None)
+    assert seen.failure is None
+    assert seen.stopped
+    assert "is stopped; start it" in seen.registered.message
 
 
 def test_a_pool_whose_node_works_is_no_failure() -> None:

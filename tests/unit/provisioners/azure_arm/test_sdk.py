@@ -70,6 +70,36 @@ async def test_pools_are_made_found_and_deleted(
     assert cluster.births == {"ws1": 1, "ws2": 1}
 
 
+@pytest.mark.parametrize(
+    ("power", "state", "stopped"),
+    [
+        ("Running", "Succeeded", False),
+        ("Stopped", "Succeeded", True),
+        ("Running", "Stopping", True),
+        ("Running", "Starting", True),
+    ],
+)
+async def test_a_pool_is_stopped_until_it_has_started(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    power: str,
+    state: str,
+    stopped: bool,
+) -> None:
+    cluster = Cluster(AKS, SystemClock())
+    arm = Emulator(cluster)
+    async with serve(arm, tmp_path) as at:
+        environ = NAMED["aks"] | {"AZURE_RESOURCE_MANAGER_ENDPOINT": at.url}
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", at.metadata_url)
+        pools = sdk.connect(read_target(environ), connection_verify=at.ca_file)
+        await pools.create("ws1", pool())
+        cluster.pools["ws1"].power, cluster.pools["ws1"].state = power, state
+        found = await pools.get("ws1")
+        await pools.close()
+    assert found is not None
+    assert found.stopped is stopped
+
+
 async def test_an_error_keeps_its_code_its_words_and_its_pause(tmp_path: Path) -> None:
     arm = Emulator(Cluster(AKS, SystemClock()))
     arm.faults = Script()
