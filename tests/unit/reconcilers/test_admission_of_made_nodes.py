@@ -28,7 +28,7 @@ KARPENTER = "karpenter"
 
 
 @pytest.fixture
-def webhook() -> WorkspaceAdmission:
+async def webhook() -> WorkspaceAdmission:
     """The handler with every provisioner there is, on a cluster without nodes."""
     api, clock = ClusterApi(), VirtualClock()
     cache = Cache(api, clock, random.Random(1))  # noqa: S311 - jitter
