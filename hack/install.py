@@ -32,6 +32,10 @@ def values(images: dict[str, str]) -> dict[str, object]:
             "transformers": {"image": {"repository": runtime, "tag": runtime_tag}}
         },
         "hub": {"endpoint": ENDPOINT},
+        # Karpenter is there only in tests, and then with this provider.
+        "karpenter": {
+            "nodeClass": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass"}
+        },
     }
 
 
