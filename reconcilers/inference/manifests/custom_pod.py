@@ -7,6 +7,7 @@ from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference.manifests.identity import selector
 from pykaito.reconcilers.inference.manifests.placement import (
     narrowed,
+    spot_tolerations,
     tolerations,
 )
 
@@ -26,7 +27,8 @@ def custom_pod(
     metadata = template.get("metadata") or {}
     spec = template.get("spec") or {}
     written = list(spec.get("tolerations") or ())
-    missing = [wanted for wanted in tolerations(resources) if wanted not in written]
+    wanted = [*tolerations(resources), *spot_tolerations(workspace)]
+    missing = [toleration for toleration in wanted if toleration not in written]
     return {
         **template,
         "metadata": {

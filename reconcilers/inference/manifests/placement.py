@@ -10,10 +10,19 @@ stay unscheduled until the operator looks at them.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pykaito.api import labels
+from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.runtime.presets.gpu import GPU_RESOURCE, is_accelerator
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 NAME_FIELD = "metadata.name"
+
+#: What AKS taints nodes with that it may take away at any time.
+AKS_SPOT = {
+    "key": "kubernetes.azure.com/scalesetpriority",
+    "value": "spot",
+    "effect": "NoSchedule",
+}
 
 
 def affinity(nodes: Sequence[str]) -> dict[str, Any]:
@@ -82,3 +91,9 @@ def tolerations(resources: Iterable[str]) -> list[dict[str, Any]]:
         ),
         {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
     ]
+
+
+def spot_tolerations(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return what pods bear of a Workspace that asks for spot nodes."""
+    asked = workspace.metadata.annotations.get(labels.CAPACITY_TYPE)
+    return [dict(AKS_SPOT)] if asked == "spot" else []

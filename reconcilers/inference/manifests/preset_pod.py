@@ -17,7 +17,11 @@ from pykaito.reconcilers.inference.manifests.containers import (
     copy_tool,
 )
 from pykaito.reconcilers.inference.manifests.identity import selector
-from pykaito.reconcilers.inference.manifests.placement import affinity, tolerations
+from pykaito.reconcilers.inference.manifests.placement import (
+    affinity,
+    spot_tolerations,
+    tolerations,
+)
 from pykaito.reconcilers.inference.manifests.services import SERVER_PORT
 from pykaito.reconcilers.inference.manifests.weights import WEIGHTS, copy_weights
 from pykaito.runtime.presets.gpu import is_accelerator
@@ -119,8 +123,11 @@ def preset_pod(
             *([settings.volume(config)] if config is not None else ()),
         ],
     }
+    borne = spot_tolerations(workspace)
     if any(map(is_accelerator, plan.node_resources)):
-        spec["tolerations"] = tolerations(plan.node_resources)
+        borne = [*tolerations(plan.node_resources), *borne]
+    if borne:
+        spec["tolerations"] = borne
     if plan.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in plan.image_pull_secrets]
     return {"metadata": metadata, "spec": spec}

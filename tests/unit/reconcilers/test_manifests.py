@@ -229,6 +229,26 @@ def test_a_pod_on_a_slice_bears_the_taints_of_slices_and_of_whole_gpus() -> None
     assert borne == ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb", "sku"]
 
 
+SPOT = {
+    "key": "kubernetes.azure.com/scalesetpriority",
+    "value": "spot",
+    "effect": "NoSchedule",
+}
+
+
+@pytest.mark.parametrize("resources", [ON_CPU, {"nvidia.com/gpu": "1"}])
+@pytest.mark.parametrize(("capacity", "borne"), [("spot", 1), ("on-demand", 0)])
+def test_the_taint_of_spot_nodes_is_borne_where_spot_is_asked_for(
+    resources: dict[str, str], capacity: str, borne: int
+) -> None:
+    metadata = {"annotations": {"kaito.sh/capacity-type": capacity}}
+    found = pod(resources=resources, metadata=metadata).get("tolerations") or []
+    assert found.count(SPOT) == borne
+    template = {"spec": {"containers": [{"name": "a", "image": "r/a:1"}]}}
+    own = pod(metadata=metadata, inference={"template": template})["tolerations"]
+    assert own.count(SPOT) == borne
+
+
 def test_the_settings_of_a_named_config_map_are_mounted_from_it() -> None:
     made = deployment(config=NAMED)["spec"]["template"]
     assert made["metadata"]["annotations"] == {"kaito.sh/config-checksum": "c0ffee"}
