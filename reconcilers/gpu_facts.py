@@ -1,25 +1,31 @@
 """What is known of the GPUs that a Workspace gets.
 
-It comes from the labels that GPU feature discovery sets on a node, else from the
-node's instance type, else from the one in the spec.
+It comes from the labels and the resources of a node, else from the node's instance
+type, else from the one in the spec.
 """
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pykaito.api.labels import INSTANCE_TYPE
 from pykaito.api.v1beta1.workspace import Workspace
-from pykaito.operator.objects import Object, labels
+from pykaito.operator.objects import Object, labels, name
 from pykaito.provisioners.skus import Sku, UnknownSkuError, find_sku, skus
-from pykaito.runtime.presets.gpu import GpuFacts, weakest
+from pykaito.reconcilers.node_gpus import amd, intel, nvidia, offered
+from pykaito.runtime.presets.gpu import (
+    AMD_RESOURCE,
+    GPU_RESOURCE,
+    NEURON_RESOURCE,
+    GpuFacts,
+    weakest,
+)
 
-GPU_COUNT = "nvidia.com/gpu.count"
-GPU_MEMORY = "nvidia.com/gpu.memory"
-GPU_PRODUCT = "nvidia.com/gpu.product"
-GPU_CAPABILITY = "nvidia.com/gpu.compute.major"
-
-#: The first major compute capability with bfloat16.
-_BFLOAT16_SINCE = 8
+#: What pods request of a node to get its accelerators, by the vendor in the tables.
+RESOURCES: Mapping[str, str] = {
+    "nvidia": GPU_RESOURCE,
+    "amd": AMD_RESOURCE,
+    "aws": NEURON_RESOURCE,
+}
 
 
 def gpu_facts(
@@ -40,35 +46,49 @@ def gpu_facts(
 
 
 def facts_of_node(node: Object) -> GpuFacts | None:
-    """Return the GPUs of a node, None when neither labels nor type tell."""
-    found = labels(node)
-    count, memory = found.get(GPU_COUNT, ""), found.get(GPU_MEMORY, "")
-    if not (_positive(count) and _positive(memory)):
-        return facts_of_type(found.get(INSTANCE_TYPE))
-    product = found.get(GPU_PRODUCT, "")
-    capability = found.get(GPU_CAPABILITY, "")
-    return GpuFacts(
-        name=product or "GPU",
-        count=int(count),
-        memory_mib=int(memory),
-        bfloat16=int(capability) >= _BFLOAT16_SINCE
-        if _positive(capability)
-        else not _is_early(product),
-    )
+    """Return the GPUs of a node, None when neither it nor its type tells.
+
+    Of several vendors' GPUs those of NVIDIA count, since runtimes compute on them: a
+    node commonly has an Intel GPU beside, in its processor.
+    """
+    if told := nvidia(node):
+        return told
+    of_type = _of_type(labels(node).get(INSTANCE_TYPE))
+    if of_type and of_type.resource == GPU_RESOURCE:
+        return of_type
+    if offered(node, GPU_RESOURCE):
+        return None
+    if told := amd(node) or intel(node):
+        return told
+    return of_type and replace(of_type, name=f"{of_type.name}, node {name(node)}")
 
 
 def facts_of_type(instance_type: str | None) -> GpuFacts | None:
-    """Return the GPUs of an instance type, None for one that has or tells none."""
+    """Return the GPUs of an instance type, None for one without any that is served.
+
+    What is of another vendor is refused by its type (`instance_types`), unless its
+    nodes may be of any type.
+    """
+    found = _of_type(instance_type)
+    return found if found and found.resource == GPU_RESOURCE else None
+
+
+def _of_type(instance_type: str | None) -> GpuFacts | None:
     try:
-        sku = find_sku(instance_type or "")
+        return facts_of_sku(find_sku(instance_type or ""))
     except UnknownSkuError:
         return None
-    return facts_of_sku(sku) if sku.gpu.vendor == "nvidia" else None
 
 
 def facts_of_sku(sku: Sku) -> GpuFacts:
     """Return the GPUs of an instance type as a plan wants to know them."""
-    return GpuFacts(sku.name, sku.count, sku.gpu.memory_mib, sku.gpu.bfloat16)
+    return GpuFacts(
+        sku.name,
+        sku.count,
+        sku.gpu.memory_mib,
+        sku.gpu.bfloat16,
+        RESOURCES[sku.gpu.vendor],
+    )
 
 
 def offers(instance_type: str | None) -> list[GpuFacts]:
@@ -104,19 +124,3 @@ def alternatives(instance_type: str | None, most: int = 2) -> list[str]:
         if gpu.count * gpu.memory_mib >= memory and gpu.name != known.name
     ]
     return enough[:most]
-
-
-def _positive(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) > 0
-
-
-def _is_early(product: str) -> bool:
-    """Whether a product's name, such as Tesla-T4, is of a GPU without bfloat16."""
-    return not _early_models().isdisjoint(product.split("-"))
-
-
-@cache
-def _early_models() -> frozenset[str]:
-    return frozenset(
-        sku.model.partition("-")[0] for sku in skus().values() if not sku.gpu.bfloat16
-    )

@@ -53,7 +53,7 @@ def advice_on_spec(workspace: Object, reason: str) -> str:
     match reason:
         case PlanReason.PRESET_NOT_FOUND:
             return "pykaito models"
-        case PlanReason.RUNTIME_NOT_SUPPORTED:
+        case PlanReason.RUNTIME_NOT_SUPPORTED if RUNTIME in _annotations(workspace):
             return f"kubectl annotate workspace {where} {RUNTIME}-"
         case PlanReason.PRESET_PRIVATE:
             return "kubectl explain workspace.inference.preset.presetOptions"
@@ -65,6 +65,10 @@ def advice_on_spec(workspace: Object, reason: str) -> str:
         case PlanReason.CONFIG_INVALID | PlanReason.CONFIG_KEY_MISSING:
             return f"kubectl edit configmap {_config(workspace)}"
     return f"kubectl describe workspace {where}"
+
+
+def _annotations(workspace: Object) -> Mapping[str, str]:
+    return workspace["metadata"].get("annotations") or {}
 
 
 def _config(workspace: Object) -> str:

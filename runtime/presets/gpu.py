@@ -9,6 +9,17 @@ GIB = 2**30
 
 #: What pods request of a node to get its GPUs.
 GPU_RESOURCE = "nvidia.com/gpu"
+AMD_RESOURCE = "amd.com/gpu"
+#: By the driver in the kernel, the newer one first.
+INTEL_RESOURCES = ("gpu.intel.com/xe", "gpu.intel.com/i915")
+NEURON_RESOURCE = "aws.amazon.com/neuron"
+
+_VENDORS = {
+    "nvidia.com": "NVIDIA",
+    "amd.com": "AMD",
+    "gpu.intel.com": "Intel",
+    "aws.amazon.com": "AWS",
+}
 
 _ACCELERATORS = re.compile(
     r"nvidia[.]com/(gpu|mig-.+)|amd[.]com/gpu|gpu[.]intel[.]com/.+"
@@ -28,10 +39,18 @@ class GpuFacts:
     name: str
     #: GPUs of a node.
     count: int
-    #: Memory of one GPU in MiB, as nvidia-smi reports it.
+    #: Memory of one GPU in MiB, as nvidia-smi reports it; 0 where that is not known of
+    #: GPUs that no runtime computes on.
     memory_mib: int
     #: Whether it computes in bfloat16: compute capability 8.0 and later.
     bfloat16: bool = True
+    #: What pods request of a node to get them.
+    resource: str = GPU_RESOURCE
+
+    @property
+    def vendor(self) -> str:
+        """Whose they are, as people write it."""
+        return _VENDORS[self.resource.partition("/")[0]]
 
     @property
     def memory(self) -> int:
@@ -45,14 +64,24 @@ class GpuFacts:
 def weakest(facts: Collection[GpuFacts]) -> GpuFacts | None:
     """Return what every one of several nodes has; None for no nodes.
 
-    Replicas are alike, so that they are sized for the least of their nodes.
+    Replicas are alike, so that they are sized for the least of their nodes. Nodes with
+    GPUs that no runtime computes on are less than any other.
     """
     if not facts:
         return None
-    least = min(facts, key=lambda gpu: (gpu.memory_mib, gpu.count, gpu.name))
+    least = min(
+        facts,
+        key=lambda gpu: (
+            gpu.resource == GPU_RESOURCE,
+            gpu.memory_mib,
+            gpu.count,
+            gpu.name,
+        ),
+    )
     return GpuFacts(
         name=least.name,
         count=min(gpu.count for gpu in facts),
         memory_mib=least.memory_mib,
         bfloat16=all(gpu.bfloat16 for gpu in facts),
+        resource=least.resource,
     )

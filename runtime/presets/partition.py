@@ -27,7 +27,7 @@ class Part:
     @property
     def is_slice(self) -> bool:
         """Whether it is a slice of a GPU."""
-        return self.resource != GPU_RESOURCE
+        return "/mig-" in self.resource
 
     def __str__(self) -> str:
         if self.gpu is None:
@@ -39,14 +39,15 @@ class Part:
 
 def part_of(partition: Partition | None, gpu: GpuFacts | None) -> Part:
     """Return what a Workspace may use of a node with these GPUs."""
+    whole = gpu.resource if gpu else GPU_RESOURCE
     match partition:
         case Partition(mode=PartitionMode.MIG, profile=str(profile)):
             resource = f"nvidia.com/mig-{profile}"
             return Part("resource.partition.profile", resource, slice_of(profile), 1)
         case Partition(mode=PartitionMode.ACCELERATOR, count=int(count)):
-            return Part("resource.partition.count", GPU_RESOURCE, gpu, count)
+            return Part("resource.partition.count", whole, gpu, count)
         case _:
-            return Part("inference.preset.name", GPU_RESOURCE, gpu)
+            return Part("inference.preset.name", whole, gpu)
 
 
 def slice_of(profile: str) -> GpuFacts:

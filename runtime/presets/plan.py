@@ -192,6 +192,7 @@ def _plan_preset(
     check_runtime(preset)
     check_access(preset, options)
     check_context(preset, known.config)
+    check_vendor(workspace, facts)
     demand = Demand(preset, len(inference.adapters), known.config.max_model_len)
     size = select_size(workspace, demand, facts, offers)
     secrets = [
@@ -349,6 +350,25 @@ def check_runtime(preset: Preset) -> None:
             PlanReason.RUNTIME_NOT_SUPPORTED,
             f"inference.preset.name: {preset.name} is not served by the runtime "
             "'transformers', the only one of this release; name another model",
+        )
+
+
+def check_vendor(workspace: Workspace, facts: NodeFacts | None) -> None:
+    """Check that the runtime of this release computes on the nodes' GPUs.
+
+    Raises:
+        PlanError: it does not.
+    """
+    if not isinstance(facts, GpuFacts) or accelerator(workspace) == "cpu":
+        return
+    if facts.resource != GPU_RESOURCE:
+        raise PlanError(
+            PlanReason.RUNTIME_NOT_SUPPORTED,
+            f"inference.preset.name: found {facts.count} {facts.resource} of "
+            f"{facts.vendor} ({facts.name}), on which the runtime 'transformers' of "
+            "this release does not compute; name nodes with NVIDIA GPUs, serve a small "
+            f"model by the annotation {labels.USE_ACCELERATOR}: cpu, or bring a pod "
+            "that computes on them in inference.template",
         )
 
 

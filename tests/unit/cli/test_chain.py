@@ -23,6 +23,8 @@ from tests.unit.cli.objects import (
     workspace,
 )
 
+ANNOTATE = "kubectl annotate workspace ws -n team"
+
 
 def failing(seen: Snapshot) -> Link:
     link = first_failing(seen)
@@ -45,6 +47,21 @@ def test_a_spec_that_nothing_can_serve_is_the_workspaces_own_fault() -> None:
     assert (link.kind, link.reason) == ("Workspace", "PresetNotFound")
     assert link.command == "pykaito models"
     assert not link.progressing
+
+
+@pytest.mark.parametrize(
+    ("annotations", "command"),
+    [
+        ({"kaito.sh/runtime": "vllm"}, f"{ANNOTATE} kaito.sh/runtime-"),
+        ({}, "kubectl describe workspace ws -n team"),
+    ],
+)
+def test_a_runtime_that_does_not_serve_is_unnamed_where_it_is_named(
+    annotations: dict[str, str], command: str
+) -> None:
+    stalled = condition("Stalled", "True", "RuntimeNotSupported", "not of AMD")
+    link = failing(Snapshot(workspace(stalled, annotations=annotations)))
+    assert link.command == command
 
 
 def test_a_pod_that_stalls_its_workspace_is_the_link_itself() -> None:
@@ -108,9 +125,6 @@ def test_a_machine_that_nothing_launches_is_the_link_itself() -> None:
     link = failing(Snapshot(no_nodes("ProvisionerNotFound"), [held]))
     assert link.kind == "Machine"
     assert link.command == OPERATOR_LOG
-
-
-ANNOTATE = "kubectl annotate workspace ws -n team"
 
 
 def not_made(reason: str, message: str = "", **more: Any) -> dict[str, Any]:

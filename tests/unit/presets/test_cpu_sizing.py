@@ -75,6 +75,8 @@ def test_where_nothing_is_known_a_default_context_is_made_room_for() -> None:
 
 def test_facts_of_gpus_mean_nothing_to_a_cpu() -> None:
     assert plan(PHI_2, GpuFacts("A100", 8, 81920)) == plan(PHI_2)
+    amd = GpuFacts("MI210", 8, 65536, resource="amd.com/gpu")
+    assert plan(PHI_2, amd) == plan(PHI_2)
 
 
 def test_a_long_context_is_not_taken_of_a_shared_node_unless_asked_for() -> None:

@@ -94,3 +94,9 @@ def test_several_nodes_count_as_their_weakest() -> None:
     )
     assert found == GpuFacts("small", 2, 16_000, bfloat16=False)
     assert weakest([]) is None
+
+
+def test_gpus_that_no_runtime_computes_on_are_the_weakest() -> None:
+    amd = GpuFacts("MI210", 8, 65_536, resource="amd.com/gpu")
+    found = weakest([GpuFacts("small", 4, 16_000), amd])
+    assert found == GpuFacts("MI210", 4, 65_536, resource="amd.com/gpu")

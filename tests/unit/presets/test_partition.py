@@ -1,19 +1,20 @@
 """Some of a node's GPUs, or a slice of one."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from pykaito.api.v1beta1.resource import MigProfile
+from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
-from pykaito.runtime.presets.partition import slice_of, slices
+from pykaito.runtime.presets.partition import part_of, slice_of, slices
 from pykaito.runtime.presets.plan import PlanReason, plan
 from tests.unit.presets.workspaces import refusal, workspace
 
 A100 = GpuFacts("A100", 8, 40536)
 
 
-def gpus(preset: str, count: int) -> object:
+def gpus(preset: str, count: int) -> Workspace:
     partition = {"mode": "accelerator", "count": count}
     return workspace({"name": preset}, resource={"partition": partition})
 
@@ -51,6 +52,15 @@ def test_a_model_that_the_node_does_not_hold_is_offered_another() -> None:
     small = GpuFacts("V100", 2, 16160)
     with pytest.raises(Exception, match="is A100 with 8 x"):
         plan(spec, small, offers=[A100])
+
+
+@pytest.mark.parametrize("partition", [None, gpus("phi-2", 2)])
+def test_gpus_are_requested_by_the_name_of_their_vendors_resource(
+    partition: Any,
+) -> None:
+    amd = GpuFacts("MI210", 8, 65536, resource="amd.com/gpu")
+    part = part_of(partition and partition.resource.partition, amd)
+    assert (part.resource, part.gpu, part.is_slice) == ("amd.com/gpu", amd, False)
 
 
 @pytest.mark.parametrize("facts", [A100, None])

@@ -6,8 +6,9 @@ import pytest
 
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.planning import choose
+from pykaito.reconcilers.workspace.machines import made_machine_object
 from pykaito.runtime.presets.plan import Plan, PlanError, PlanReason
-from tests.unit.reconcilers.workspaces import node, workspace
+from tests.unit.reconcilers.workspaces import node, raw_workspace, workspace
 
 LABELS = {"apps": "falcon-7b", "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
 
@@ -127,6 +128,84 @@ def test_an_annotation_that_means_nothing_is_refused_whatever_the_nodes() -> Non
     for nodes in ([], [cpu_node("a")]):
         with pytest.raises(PlanError, match="found 'tpu'"):
             choose(workspace(metadata=wrong), nodes)
+
+
+def foreign_node(name: str, resource: str, **labels: str) -> Any:
+    found = node(name, labels=LABELS | labels, gpus=None)
+    found["metadata"]["labels"].pop("node.kubernetes.io/instance-type")
+    found["status"]["allocatable"][resource] = "8"
+    return found
+
+
+MI210 = {"amd.com/gpu.vram": "64G", "amd.com/gpu.product-name": "Instinct_MI210"}
+OF_ANY_TYPE = {"instanceType": None}
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (
+            foreign_node("a", "amd.com/gpu", **MI210),
+            "found 8 amd.com/gpu of AMD (Instinct_MI210 of node a)",
+        ),
+        (
+            foreign_node("a", "gpu.intel.com/xe"),
+            "found 8 gpu.intel.com/xe of Intel (GPU of node a)",
+        ),
+    ],
+)
+def test_a_preset_on_gpus_that_no_runtime_computes_on_is_refused_with_what_would_help(
+    found: Any, told: str
+) -> None:
+    with pytest.raises(PlanError) as caught:
+        planned(found, **OF_ANY_TYPE)
+    assert caught.value.reason is PlanReason.RUNTIME_NOT_SUPPORTED
+    message = str(caught.value)
+    assert message.startswith(f"inference.preset.name: {told}")
+    for remedy in ("NVIDIA", "kaito.sh/accelerator: cpu", "inference.template"):
+        assert remedy in message
+
+
+def test_a_node_with_gpus_of_another_vendor_is_taken_last_and_spoils_no_other() -> None:
+    nodes = foreign_node("a", "amd.com/gpu"), gpu_node("z")
+    spec = workspace(resource=OF_ANY_TYPE)
+    selection, plan = choose(spec, nodes)
+    assert selection.nodes == ("z",)
+    assert plan.node_resources == {"nvidia.com/gpu": "1"}
+    with pytest.raises(PlanError, match="of AMD"):
+        planned(*nodes, count=2, **OF_ANY_TYPE)
+
+
+def test_cpus_compute_beside_gpus_of_any_vendor() -> None:
+    spec = workspace(
+        metadata=CPU, resource=OF_ANY_TYPE, inference={"preset": {"name": "phi-2"}}
+    )
+    assert choose(spec, [foreign_node("a", "amd.com/gpu")])[0].nodes == ("a",)
+
+
+@pytest.mark.parametrize("resource", ["amd.com/gpu", "gpu.intel.com/i915"])
+def test_a_pod_template_has_nodes_found_and_made_by_any_vendors_resource(
+    resource: str,
+) -> None:
+    limits = {"resources": {"limits": {resource: "2"}}}
+    server = {"name": "server", "image": "r/server:1"} | limits
+    spec = workspace(
+        resource={"instanceType": "g4ad.8xlarge", "preferredNodes": ["a"]},
+        inference={"template": {"spec": {"containers": [server]}}},
+    )
+    selection, plan = choose(spec, [foreign_node("a", resource), gpu_node("z")])
+    assert selection.nodes == ("a",)
+    made = made_machine_object(raw_workspace(), spec, plan, 0, "karpenter")
+    assert made["spec"]["resources"] == {resource: "2"}
+    assert made["spec"]["taints"] == [
+        {"key": "sku", "value": "gpu", "effect": "NoSchedule"}
+    ]
+    pod = manifests.deployment(
+        spec, raw_workspace(), plan, nodes=["a"], runtime_image=""
+    )["spec"]["template"]["spec"]
+    assert pod["containers"] == [server]
+    keys = {toleration["key"] for toleration in pod["tolerations"]}
+    assert keys == {resource, "nvidia.com/gpu", "sku"}
 
 
 def test_a_pod_template_is_bound_to_nodes_that_have_what_it_requests() -> None:
