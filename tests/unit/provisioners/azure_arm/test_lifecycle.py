@@ -147,6 +147,19 @@ async def test_throttling_for_long_is_told_and_waited_out(world: AzureWorld) -> 
     assert 120 <= taken.at - refused.at < 125
 
 
+async def test_lists_that_are_throttled_come_no_sooner_than_azure_says(
+    world: AzureWorld,
+) -> None:
+    async with world.operator():
+        await world.add_machine()
+        await world.until(lambda: POOL in world.cloud.pools)
+        world.script.add("list", Refuse(throttled(100)))
+        await world.until_reason("Ready")
+    lists = world.arm.requests("list")
+    (refused,) = (n for n, entry in enumerate(lists) if entry.status == 429)
+    assert 100 <= lists[refused + 1].at - lists[refused].at < 106
+
+
 async def test_another_operation_of_the_cluster_is_waited_for(
     world: AzureWorld,
 ) -> None:
