@@ -25,6 +25,7 @@ from pykaito.provisioners.registry import Factory, load_provisioners
 from pykaito.reconcilers.machine.lifecycle import Policy
 from pykaito.reconcilers.machine.reconciler import MACHINE_CONTROLLER
 from pykaito.reconcilers.resources import MACHINES
+from pykaito.reconcilers.workspace.makers import maker_of
 from pykaito.runtime.presets.annotations import field_of
 from pykaito.runtime.presets.plan import PlanError, PlanReason
 
@@ -126,7 +127,7 @@ class Provisioning:
         """Return the provisioner that makes what nodes a Workspace lacks, if any does.
 
         Raises:
-            PlanError: it names one that is not installed.
+            PlanError: it names one that is not installed, or no type of node.
         """
         named = workspace.metadata.annotations.get(labels.PROVISIONER)
         provisioner = self.installed.get(named or self.settings.default)
@@ -138,15 +139,7 @@ class Provisioning:
             )
         if provisioner is None or not provisioner.makes_nodes:
             return None
-        if not workspace.resource.instance_type:
-            if named:
-                raise PlanError(
-                    PlanReason.SPEC_INVALID,
-                    f"resource.instanceType: found none; {named!r} makes nodes of the "
-                    "type that it names",
-                )
-            return None
-        return provisioner.name
+        return maker_of(workspace, self.settings.default)
 
     def check(self, machine: Machine) -> Sequence[str]:
         """Hold a Machine that is about to be made against what can be had.

@@ -8,7 +8,7 @@ from pykaito.api.parse import parse
 from pykaito.api.unknown import unknown_fields
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.api.validate import normalized, violations
-from pykaito.commands.makers import doubts_of_maker, maker_of
+from pykaito.commands.makers import doubts_of_maker
 from pykaito.commands.surroundings import Surroundings, in_namespace
 from pykaito.operator.objects import Key
 from pykaito.reconcilers.config_content import (
@@ -22,6 +22,7 @@ from pykaito.reconcilers.hub.folder import find_offline
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.instance_types import check_instance_type
 from pykaito.reconcilers.node_facts import node_facts
+from pykaito.reconcilers.workspace.makers import maker_of
 from pykaito.runtime.presets.inference_config import NO_CONFIG
 from pykaito.runtime.presets.plan import Known, Plan, PlanError, plan
 

@@ -1,4 +1,4 @@
-"""Who makes the nodes of a Workspace, where it is not known what is installed: pure.
+"""Doubts about who makes nodes, where it is not known what is installed: pure.
 
 The operator knows, and refuses what it does not have
 (`pykaito.reconcilers.provisioning`). Here names are believed, since a provisioner may
@@ -17,34 +17,9 @@ from pykaito.provisioners.names import (
     PREFERRED_NODES,
 )
 from pykaito.runtime.presets.annotations import field_of
-from pykaito.runtime.presets.plan import PlanError, PlanReason
 
 #: Provisioners of this release, in the order that a message names them.
 RELEASED = (AZURE_ARM, KARPENTER, KARPENTER_NODEPOOL, PREFERRED_NODES)
-
-
-def maker_of(workspace: Workspace, default: str) -> str | None:
-    """Return who makes what nodes a Workspace lacks; None where nobody does.
-
-    Args:
-        workspace: its spec and annotations.
-        default: the provisioner of Workspaces that name none.
-
-    Raises:
-        PlanError: it names one that makes nodes, and no type of which they are.
-    """
-    named = workspace.metadata.annotations.get(labels.PROVISIONER)
-    if (named or default) == PREFERRED_NODES:
-        return None
-    if workspace.resource.instance_type:
-        return named or default
-    if named:
-        raise PlanError(
-            PlanReason.SPEC_INVALID,
-            f"resource.instanceType: found none; {named!r} makes nodes of the type "
-            "that it names",
-        )
-    return None
 
 
 def doubts_of_maker(workspace: Workspace, maker: str | None) -> Iterator[str]:
