@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pykaito.operator.channel import Channel
 from pykaito.operator.controller import Controller
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import (
@@ -248,3 +249,14 @@ async def test_a_watch_asks_its_mapper_about_the_object_before_and_after(
     assert await names(queue) == ["a"]
     nodes.apply(changed(obj("n", 2, labels={"for": "b"})))
     assert await names(queue) == ["a", "b"]
+
+
+async def test_what_is_sent_through_a_channel_is_reconciled(
+    widgets: Informer, queue: WorkQueue[Request]
+) -> None:
+    channel = Channel()
+    channel.send(Key("default", "too-early"))
+    Controller(Reconciler(), for_=widgets, channels=[channel]).start(queue)
+    channel.send(Key("default", "a"))
+    assert await queue.get() == Request("widget", "default", "a")
+    assert len(queue) == 0

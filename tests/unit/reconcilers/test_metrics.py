@@ -4,7 +4,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from pykaito.reconcilers.metrics import PHASES, WorkspaceCount
+from pykaito.reconcilers.metrics import PHASES, MachineCount, WorkspaceCount
 
 
 def workspace(*true: str, deleting: bool = False) -> dict[str, Any]:
@@ -39,3 +39,28 @@ def test_a_workspace_without_a_status_yet_is_pending() -> None:
 
 def test_a_phase_without_workspaces_is_told_as_zero() -> None:
     assert counts() == dict.fromkeys(PHASES, 0)
+
+
+def test_machines_are_counted_by_who_serves_them_and_how_far_they_are() -> None:
+    def machine(provisioner: str, phase: str | None) -> dict[str, Any]:
+        status = {"status": {"phase": phase}} if phase else {}
+        return {"spec": {"provisioner": provisioner}, **status}
+
+    registry = CollectorRegistry()
+    machines = [
+        machine("karpenter", "Ready"),
+        machine("karpenter", "Ready"),
+        machine("karpenter", None),
+        machine("azure_arm", "Replacing"),
+    ]
+    registry.register(MachineCount(lambda: machines))
+    counted = {
+        (sample.labels["provisioner"], sample.labels["phase"]): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+    }
+    assert counted == {
+        ("karpenter", "Ready"): 2,
+        ("karpenter", "Pending"): 1,
+        ("azure_arm", "Replacing"): 1,
+    }
