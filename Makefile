@@ -58,6 +58,8 @@ e2e: cluster images ## Run the end-to-end tests on a real cluster
 .PHONY: soak
 soak: cluster ## The long form of what `make test` does briefly: kills, state machines, rounds
 	@SOAK_KILLS=50 $(RUN)/pytest tests/e2e/test_lifecycle.py -q --timeout 3600
+	@SOAK_WORKSPACES=200 SOAK_OPERATOR_KILLS=10 $(RUN)/pytest \
+		tests/e2e/provisioners/test_many_workspaces.py -q --timeout 3600
 	@SOAK_FACTOR=20 $(RUN)/pytest tests/unit/operator tests/unit/runtime/hf \
 		tests/unit/provisioners/azure_arm -q -n 2 \
 		-k 'machine or fuzz' --timeout 3600
