@@ -34,7 +34,12 @@ def is_served(machine: Object) -> bool:
 
 @final
 class Poller:
-    """Keeps `Pools` up to date; asks Azure nothing before there is a Machine."""
+    """Keeps `Pools` up to date.
+
+    Where the operator is not told of a cluster it asks Azure nothing before there is a
+    Machine, which is then told what is missing. Where it is told, pools may be left
+    from an operator before.
+    """
 
     def __init__(
         self,
@@ -45,6 +50,8 @@ class Poller:
         machines: Informer,
         clock: Clock,
         wake: Callable[[Key], None],
+        *,
+        configured: bool,
     ) -> None:
         self._session = session
         self._pools = pools
@@ -53,6 +60,7 @@ class Poller:
         self._machines = machines
         self._clock = clock
         self._wake = wake
+        self._configured = configured
         self._poked = asyncio.Event()
         self._failures = 0
 
@@ -73,7 +81,7 @@ class Poller:
         try:
             while True:
                 # Once it was asked for a pool it has to look for orphans as well.
-                while not self._pools.known and not self._serves():
+                while not (self._configured or self._pools.known or self._serves()):
                     await self._next_poke()
                 began = self._clock.monotonic()
                 await self._refresh()

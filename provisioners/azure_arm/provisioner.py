@@ -79,6 +79,7 @@ class AzureArm(Provisioner):
             machines,
             context.clock,
             context.wake,
+            configured=self._misconfigured() is None,
         )
         machines.add_handler(self._poller)
 

@@ -92,6 +92,18 @@ async def test_the_last_pool_whose_machine_went_by_force_is_deleted_too(
 
 
 @pytest.mark.virtual_time
+async def test_an_orphan_from_before_a_restart_is_found_without_any_machine(
+    world: AzureWorld,
+) -> None:
+    async with world.operator():
+        await world.add_machine()
+        await world.until_reason("Ready")
+    await world.lose_machine()
+    async with world.operator():
+        await world.until(lambda: world.cloud.pools == {}, within=1800)
+
+
+@pytest.mark.virtual_time
 async def test_no_pool_is_an_orphan_while_its_machine_cannot_be_looked_up(
     world: AzureWorld,
 ) -> None:
