@@ -18,12 +18,13 @@ from pykaito.api.v1alpha1.machine import (
 )
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
+from pykaito.operator.errors import ForbiddenError, InvalidError
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object
 from pykaito.operator.reconcile import Request, Result
-from pykaito.provisioners.errors import ProvisionError
+from pykaito.provisioners.errors import LaunchError, ProvisionError
 from pykaito.provisioners.protocol import (
     Check,
     MachineReason,
@@ -166,6 +167,10 @@ class MachineReconciler:
             await provisioner.launch(machine)
         except ProvisionError as failure:
             return await self._told(live, machine, failure, self._clock.now(), note)
+        except (InvalidError, ForbiddenError) as error:
+            # What retries alone will not mend has to reach whoever can.
+            refused = LaunchError(f"the API server refused it: {error.message}")
+            return await self._told(live, machine, refused, self._clock.now(), note)
         now = self._clock.now()
         self._events.normal(live, "Launching", launching(machine).launched.message)
         asked = Report(

@@ -1,8 +1,9 @@
 """When a Workspace that fails for good no longer pays for nodes: pure.
 
-Nodes that were made for it cost money as long as they are there. A model that only a
-person can bring up is given an hour; then its nodes go back, and come again when its
-spec changes. Whoever wants to look at them for longer says so by an annotation.
+Nodes that were made for it cost money as long as they are there. A Workspace that only
+a person can mend, because of its model or of the last of its nodes, is given an hour;
+then its nodes go back, and come again when its spec changes. Whoever wants to look at
+them for longer says so by an annotation.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,7 +55,7 @@ def judge(
     if resource.get("reason") == WithheldReason.NODES_RELEASED:
         # Until the spec is another.
         return Judgement(given_up=_without_page(resource["message"]))
-    stalled = current.get(WorkspaceCondition.INFERENCE_STALLED)
+    stalled = current.get(WorkspaceCondition.STALLED)
     if stalled is None or stalled["status"] != "True":
         return KEEP
     since = _used_since(made, moment(stalled.get("lastTransitionTime")) or now)
@@ -73,11 +74,13 @@ def judge(
 
 
 def _used_since(made: Iterable[Object], failing: datetime) -> datetime | None:
-    """Return since when nodes have been there in vain; None if some are on their way.
+    """Return since when nodes have been there in vain; None where that is not so yet.
 
-    Those that were made again, for a spec that may be mended, have their time, too.
+    Those that were made again, for a spec that may be mended, have their time, too. A
+    Machine without an instance costs nothing.
     """
-    times = [moment((m.get("status") or {}).get("readyTime")) for m in made]
+    statuses = [machine.get("status") or {} for machine in made]
+    times = [moment(s.get("readyTime")) for s in statuses if "launchTime" in s]
     if not times:
         return None
     return None if None in times else max(failing, *filter(None, times))

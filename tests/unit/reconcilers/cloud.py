@@ -91,11 +91,11 @@ class _Cloud(Provisioner):
         error = cloud.errors.pop(0) if cloud.errors else None
         if error is not None:
             raise error
+        if cloud.joins:
+            made = node(f"node-{name}", labels=node_labels(machine))
+            await self._client.create(NODES, made)
         cloud.launches.append(name)
         cloud.instances[name] = f"node-{name}"
-        if cloud.joins:
-            made = node(cloud.instances[name], labels=node_labels(machine))
-            await self._client.create(NODES, made)
 
     async def observe(self, machine: Machine) -> Observation:
         name = machine.metadata.name

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pykaito.api import labels
+from pykaito.operator.errors import ForbiddenError
 from pykaito.operator.objects import DEPLOYMENTS, NODES
 from pykaito.provisioners.errors import (
     InstanceTypeError,
@@ -468,3 +469,32 @@ async def test_nodes_of_a_model_that_fails_are_kept_where_that_is_asked_for() ->
         await fails_for_good(world)
         await asyncio.sleep(8000)
         assert cloud.releases == []
+
+
+async def test_nodes_wait_no_longer_than_that_for_one_that_cannot_be_had() -> None:
+    world, cloud = clouded()
+    async with world.operator():
+        await world.add_workspace()
+        await world.until("ResourceReady", "True")
+        cloud.errors = [InstanceTypeError("sold out for good") for _ in range(99)]
+        await world.edit_workspace(resource={"count": 2})
+        await world.until_reason("Stalled", "InstanceTypeNotAvailable")
+        await asyncio.sleep(3000)
+        assert cloud.releases == []
+        await asyncio.sleep(1000)
+        assert cloud.releases == [f"{NAME}-0"]
+        assert world.condition("Stalled")["reason"] == "NodesReleased"
+        assert "InstanceTypeNotAvailable" in world.condition("Stalled")["message"]
+
+
+async def test_a_refusal_of_the_api_server_is_told_with_its_words() -> None:
+    world, _ = clouded()
+    async with world.operator():
+        world.api.fault = lambda verb, resource: (
+            ForbiddenError("nodes are forbidden here", status=403)
+            if (verb, resource) == ("create", NODES)
+            else None
+        )
+        await world.add_workspace()
+        await world.until_reason("ResourceReady", "LaunchFailed")
+        assert "nodes are forbidden here" in world.condition("ResourceReady")["message"]
