@@ -1,9 +1,15 @@
-"""Instance types and their GPUs: ``skus.yaml``, read once, looked up by name."""
+"""Instance types and their GPUs, as data: read once, looked up by name.
+
+``skus.yaml`` has those of the clouds whose provisioners come with the operator. A third
+party's distribution adds a table of that form without a fork: under the entry-point
+group ``pykaito.skus`` it names an object with the file, such as a `pathlib.Path`.
+"""
 
 import difflib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Literal
 
 import yaml
@@ -11,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 Cloud = Literal["azure", "aws", "arc"]
+"""Clouds whose instance types come with the operator."""
+
+GROUP = "pykaito.skus"
 
 
 class UnknownSkuError(LookupError):
@@ -53,7 +62,7 @@ class _Skus(_Row):
 
 class _Tables(_Row):
     gpus: dict[str, Gpu]
-    skus: dict[Cloud, tuple[_Skus, ...]]
+    skus: dict[str, tuple[_Skus, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ class Sku:
     """One instance type."""
 
     name: str
-    cloud: Cloud
+    #: Who sells it: a `Cloud`, or one of a third party.
+    cloud: str
     #: Its accelerators' model, such as A100-80GB.
     model: str
     gpu: Gpu
@@ -73,9 +83,28 @@ class Sku:
 
 @cache
 def skus() -> dict[str, Sku]:
-    """Return every known instance type by its lower-case name."""
-    text = files(__package__).joinpath("skus.yaml").read_text()
-    tables = _Tables.model_validate(yaml.load(text, yaml.CSafeLoader))
+    """Return the instance types that come with the operator by lower-case name."""
+    return _read(files(__package__).joinpath("skus.yaml"))
+
+
+@cache
+def others() -> dict[str, Sku]:
+    """Return the instance types of third parties by lower-case name.
+
+    They are looked for once a name is not among ours: what is installed takes a while
+    to find out.
+    """
+    # Loading this takes longer than our tables.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    found: dict[str, Sku] = {}
+    for entry in entry_points(group=GROUP):
+        found |= _read(entry.load())
+    return {name: sku for name, sku in found.items() if name not in skus()}
+
+
+def _read(table: Traversable) -> dict[str, Sku]:
+    tables = _Tables.model_validate(yaml.load(table.read_text(), yaml.CSafeLoader))
     return {
         name.lower(): Sku(
             name=name,
@@ -97,7 +126,25 @@ def find_sku(name: str) -> Sku:
     Raises:
         UnknownSkuError: no table has it; the error names the nearest.
     """
-    if sku := skus().get(name.lower()):
+    wanted = name.lower()
+    if sku := skus().get(wanted) or others().get(wanted):
         return sku
-    near = difflib.get_close_matches(name.lower(), skus(), n=2, cutoff=0.7)
-    raise UnknownSkuError(name, [skus()[key].name for key in near])
+    known = {**skus(), **others()}
+    near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.7)
+    raise UnknownSkuError(name, [known[key].name for key in near])
+
+
+def sold_beside(name: str) -> list[Sku]:
+    """Return what is sold by whom an instance type is of, that one among it.
+
+    Of an unknown one, all that come with the operator.
+    """
+    ours = list(skus().values())
+    try:
+        sku = find_sku(name) if name else None
+    except UnknownSkuError:
+        sku = None
+    if sku is None:
+        return ours
+    table = skus() if sku.name.lower() in skus() else others()
+    return [other for other in table.values() if other.cloud == sku.cloud]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pykaito.api.labels import INSTANCE_TYPE
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.operator.objects import Object, labels, name
-from pykaito.provisioners.skus import Sku, UnknownSkuError, find_sku, skus
+from pykaito.provisioners.skus import Sku, UnknownSkuError, find_sku, sold_beside
 from pykaito.reconcilers.node_gpus import amd, intel, nvidia, offered
 from pykaito.runtime.presets.gpu import (
     AMD_RESOURCE,
@@ -74,8 +74,10 @@ def facts_of_type(instance_type: str | None) -> GpuFacts | None:
 
 
 def _of_type(instance_type: str | None) -> GpuFacts | None:
+    if not instance_type:
+        return None
     try:
-        return facts_of_sku(find_sku(instance_type or ""))
+        return facts_of_sku(find_sku(instance_type))
     except UnknownSkuError:
         return None
 
@@ -96,14 +98,11 @@ def offers(instance_type: str | None) -> list[GpuFacts]:
 
     They are of the same cloud, or of all where the cloud is not known.
     """
-    known = skus().get((instance_type or "").lower())
     return sorted(
         (
             facts_of_sku(sku)
-            for sku in skus().values()
-            if sku.gpu.vendor == "nvidia"
-            and not sku.retired
-            and (known is None or sku.cloud == known.cloud)
+            for sku in sold_beside(instance_type or "")
+            if sku.gpu.vendor == "nvidia" and not sku.retired
         ),
         key=lambda gpu: (gpu.count * gpu.memory_mib, gpu.count, gpu.name),
     )
@@ -114,8 +113,9 @@ def alternatives(instance_type: str | None, most: int = 2) -> list[str]:
 
     They are of the same cloud; none where the instance type is not known.
     """
-    known = skus().get((instance_type or "").lower())
-    if known is None:
+    try:
+        known = find_sku(instance_type or "")
+    except UnknownSkuError:
         return []
     memory = known.count * known.gpu.memory_mib
     enough = [

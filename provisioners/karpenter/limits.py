@@ -17,7 +17,7 @@ _FREE = (
     "node.kubernetes.io",
     "node-restriction.kubernetes.io",
 )
-_TITLES: Mapping[Cloud, str] = {"azure": "Azure", "aws": "AWS", "arc": "Azure Arc"}
+_TITLES: Mapping[str, str] = {"azure": "Azure", "aws": "AWS", "arc": "Azure Arc"}
 
 
 def check_machine(machine: Machine, settings: Settings) -> Sequence[str]:
@@ -45,8 +45,8 @@ def _check_instance_type(machine: Machine, cloud: Cloud | None) -> Sequence[str]
     if home not in {cloud, None}:
         raise InvalidRequestError(
             "spec.instanceType",
-            f"found {name!r}, which is a type of {_TITLES[home]}, and Karpenter makes "
-            f"nodes on {_TITLES[cloud]}{_hint(name, cloud)}",
+            f"found {name!r}, which is a type of {_TITLES.get(home, home)}, and "
+            f"Karpenter makes nodes on {_TITLES[cloud]}{_hint(name, cloud)}",
         )
     if not asks_for_gpus(machine) or name.lower() in skus():
         return ()
@@ -54,7 +54,7 @@ def _check_instance_type(machine: Machine, cloud: Cloud | None) -> Sequence[str]
     return (f"spec.instanceType: {name!r} is no type with GPUs that is known{hint}",)
 
 
-def _cloud_of(name: str) -> Cloud | None:
+def _cloud_of(name: str) -> str | None:
     """Return whose instance type it is, by the tables or by how it is written."""
     if sku := skus().get(name.lower()):
         return sku.cloud

@@ -1,8 +1,21 @@
 """Instance types are looked up as users type them."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from pykaito.provisioners.skus import UnknownSkuError, find_sku, skus
+from pykaito.provisioners.skus import (
+    GROUP,
+    UnknownSkuError,
+    find_sku,
+    others,
+    skus,
+    sold_beside,
+)
+from pykaito.reconcilers.gpu_facts import alternatives, facts_of_type
+from pykaito.reconcilers.instance_types import check_instance_type
+from tests.unit.reconcilers.workspaces import workspace
 
 
 def test_an_instance_type_is_found_whatever_its_case() -> None:
@@ -62,3 +75,60 @@ def test_memory_is_what_the_vendor_names_less_what_is_not_usable(
 def test_every_name_is_there_once() -> None:
     names = [sku.name for sku in skus().values()]
     assert len(names) == len({name.lower() for name in names}) > 90
+
+
+THEIRS = """
+gpus:
+  A100-40GB: {vendor: nvidia, memoryMiB: 40536, capability: 8.0}
+skus:
+  nimbus:
+    - {gpu: A100-40GB, count: 1, names: [cumulus-a100]}
+    - {gpu: A100-40GB, count: 2, names: [cumulus-a100x2]}
+    # Ours stays ours.
+    - {gpu: A100-40GB, count: 2, names: [standard_nc24ads_a100_v4]}
+"""
+
+
+@pytest.fixture
+def of_a_third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A distribution that sells instance types, as if it were installed."""
+    package = tmp_path / "nimbus_skus"
+    package.mkdir()
+    (package / "skus.yaml").write_text(THEIRS)
+    code = "from pathlib import Path\nTABLE = Path(__file__).with_name('skus.yaml')\n"
+    (package / "__init__.py").write_text(code)
+    metadata = tmp_path / "nimbus-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: nimbus\nVersion: 1.0\n")
+    group = f"[{GROUP}]\nnimbus = nimbus_skus:TABLE\n"
+    (metadata / "entry_points.txt").write_text(group)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    others.cache_clear()
+    yield
+    others.cache_clear()
+
+
+@pytest.mark.usefixtures("of_a_third_party")
+def test_a_third_party_brings_instance_types_of_its_own() -> None:
+    sku = find_sku("Cumulus-A100")
+    assert (sku.cloud, sku.count, sku.gpu.memory_mib) == ("nimbus", 1, 40536)
+    assert {other.name for other in sold_beside("cumulus-a100")} == {
+        "cumulus-a100",
+        "cumulus-a100x2",
+    }
+    assert find_sku("Standard_NC24ads_A100_v4").cloud == "azure"
+    with pytest.raises(UnknownSkuError, match="did you mean cumulus-a100"):
+        find_sku("cumulus-a10")
+
+
+@pytest.mark.usefixtures("of_a_third_party")
+def test_a_plan_knows_what_a_third_party_sells() -> None:
+    spec = workspace(
+        resource={"instanceType": "cumulus-a100"},
+        inference={"preset": {"name": "phi-4-mini-instruct"}},
+    )
+    assert check_instance_type(spec) == ()
+    facts = facts_of_type("cumulus-a100")
+    assert facts is not None
+    assert (facts.count, facts.memory_mib) == (1, 40536)
+    assert alternatives("cumulus-a100") == ["cumulus-a100x2"]
