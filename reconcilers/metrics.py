@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import final
 
 from prometheus_client import Counter as PrometheusCounter
+from prometheus_client import Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -15,6 +16,16 @@ MACHINE_FAILURES = PrometheusCounter(
     "kaito_machine_failures_total",
     "Instances that could not be had, were lost or were given up",
     ["provisioner", "reason"],
+)
+
+STARTUP_SECONDS = Histogram(
+    "kaito_workspace_startup_seconds",
+    "Seconds that each stage of a rollout took, once for each rollout",
+    ["stage"],
+    buckets=(
+        *(1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 450, 600, 900, 1200, 1800),
+        *(3600, 7200),
+    ),
 )
 
 PHASES = ("succeeded", "error", "pending", "deleting")

@@ -125,7 +125,7 @@ def _brief(message: str) -> str:
 
 
 def _timeline(steps: Sequence[Step]) -> Table:
-    table = _table("STEP", "", "TOOK", "AT")
+    table = _table("STEP", "", "TOOK", "AT", "STAGE")
     for step in steps:
         mark, style = _MARK[step.progress]
         took = "" if step.seconds is None else duration(step.seconds)
@@ -133,7 +133,13 @@ def _timeline(steps: Sequence[Step]) -> Table:
         if took and step.progress is Progress.NOW:
             took += " so far"
         at = f"{step.at.astimezone():%H:%M:%S}" if step.at else ""
-        table.add_row(Text(step.name, style), Text(mark, style), Text(took), Text(at))
+        table.add_row(
+            Text(step.name, style),
+            Text(mark, style),
+            Text(took),
+            Text(at),
+            Text(step.stage or ""),
+        )
     return table
 
 

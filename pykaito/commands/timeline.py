@@ -1,20 +1,21 @@
 """The steps from an accepted Workspace to a served model, with durations: pure."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-from pykaito.api.conditions import MachineCondition, WorkspaceCondition
-from pykaito.commands.readings import Outcome, condition, is_leaving, outcome, status
+from pykaito.api.conditions import WorkspaceCondition
+from pykaito.commands.readings import Outcome, condition, outcome
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.times import parse_time
-from pykaito.operator.objects import Object
-from pykaito.reconcilers.workspace.machines import is_made
-
-#: The init container that brings the weights of a private image.
-WEIGHTS = "weights"
+from pykaito.reconcilers.inference.stages import (
+    Milestone,
+    Stage,
+    durations,
+    milestones,
+)
+from pykaito.reconcilers.inference.templates import current_pods
 
 
 class Progress(StrEnum):
@@ -38,82 +39,65 @@ class Step:
     seconds: float | None = None
     #: It was undone and done once more; when it was first done is not kept.
     again: bool = False
+    #: The stage of a start that it ends, or is a part of.
+    stage: Stage | None = None
 
 
 def timeline(seen: Snapshot, now: datetime) -> list[Step]:
     """Return the steps in order; times are read from the objects themselves."""
-    times = list(_times(seen))
-    done = [number for number, (_, at) in enumerate(times) if at]
-    last = done[-1] if done else -1
+    way = _steps([*_way(seen), _serving(seen)])
+    last = max((n for n, found in enumerate(way) if found.at), default=-1)
     steps: list[Step] = []
     before: datetime | None = None
-    for number, (step, at) in enumerate(times):
-        if at is not None and any(t and t < at for _, t in times[number + 1 :]):
-            steps.append(Step(step, Progress.DONE, at, again=True))
+    for number, found in enumerate(way):
+        at, stage, seconds = found.at, found.stage, None
+        if at is not None and any(f.at and f.at < at for f in way[number + 1 :]):
+            steps.append(Step(found.step, Progress.DONE, at, again=True, stage=stage))
         elif at is not None:
-            seconds = (at - before).total_seconds() if before else None
-            steps.append(Step(step, Progress.DONE, at, seconds))
+            if before is not None and not found.again:
+                seconds = (at - before).total_seconds()
+            steps.append(
+                Step(found.step, Progress.DONE, at, seconds, found.again, stage)
+            )
             before = at
         elif number < last:
-            steps.append(Step(step, Progress.UNKNOWN))
+            steps.append(Step(found.step, Progress.UNKNOWN, stage=stage))
         elif number == last + 1:
-            so_far = (now - before).total_seconds() if before else None
-            steps.append(Step(step, Progress.NOW, seconds=so_far))
+            seconds = (now - before).total_seconds() if before else None
+            steps.append(Step(found.step, Progress.NOW, None, seconds, stage=stage))
         else:
-            steps.append(Step(step, Progress.LATER))
+            steps.append(Step(found.step, Progress.LATER, stage=stage))
     return steps
 
 
-def _times(seen: Snapshot) -> Iterable[tuple[str, datetime | None]]:
-    workspace = seen.workspace
-    pods = [pod for pod in seen.pods if not is_leaving(pod)]
-    yield "accepted", parse_time(workspace["metadata"].get("creationTimestamp"))
-    if made := [machine for machine in seen.machines if is_made(machine)]:
-        yield "node asked for", _last(_told(machine, "launchTime") for machine in made)
-        for step, kind in (
-            ("node launched", MachineCondition.LAUNCHED),
-            ("node joined", MachineCondition.REGISTERED),
-        ):
-            yield step, _last(_since(machine, kind) for machine in made)
-        yield "node ready", _last(_told(machine, "readyTime") for machine in made)
-    yield "nodes ready", _since(workspace, WorkspaceCondition.RESOURCE_READY)
-    yield "pod scheduled", _last(_since(pod, "PodScheduled") for pod in pods)
-    if _copies_weights(workspace):
-        yield "weights copied", _last(map(_weights_copied, pods))
-    yield "model loaded", _last(_since(pod, "ContainersReady") for pod in pods)
+def stages(seen: Snapshot) -> dict[str, float]:
+    """Return the seconds of each stage that is over, as the operator measures them."""
+    return {str(stage): seconds for stage, seconds in durations(_way(seen)).items()}
+
+
+def _way(seen: Snapshot) -> list[Milestone]:
+    pods = seen.pods
+    for deployment in seen.deployments[:1]:
+        pods = current_pods(deployment, pods)
+    return milestones(seen.workspace, seen.machines, pods)
+
+
+def _serving(seen: Snapshot) -> Milestone:
+    found = condition(seen.workspace, WorkspaceCondition.INFERENCE_READY)
     # Ready also turns when a node comes and goes while the model is served.
-    serves = outcome(workspace) is Outcome.READY
-    since = _since(workspace, WorkspaceCondition.INFERENCE_READY)
-    yield "serving", since if serves else None
+    serves = found.get("status") == "True" and outcome(seen.workspace) is Outcome.READY
+    return Milestone(
+        "serving", parse_time(found.get("lastTransitionTime")) if serves else None
+    )
 
 
-def _since(obj: Object, kind: str) -> datetime | None:
-    """Return since when a condition is True, None if it is not."""
-    found = condition(obj, kind)
-    is_true = found.get("status") == "True"
-    return parse_time(found.get("lastTransitionTime")) if is_true else None
-
-
-def _told(machine: Object, field: str) -> datetime | None:
-    """Return a time of a Machine's status, None if it has not come."""
-    return parse_time(status(machine).get(field))
-
-
-def _last(times: Iterable[datetime | None]) -> datetime | None:
-    """Return the latest, None if one has not come or there are none."""
-    found: Sequence[datetime | None] = list(times)
-    come = [time for time in found if time is not None]
-    return max(come) if come and len(come) == len(found) else None
-
-
-def _weights_copied(pod: Object) -> datetime | None:
-    for container in (pod.get("status") or {}).get("initContainerStatuses") or ():
-        ended: dict[str, Any] = (container.get("state") or {}).get("terminated") or {}
-        if container["name"] == WEIGHTS and ended.get("exitCode") == 0:
-            return parse_time(ended.get("finishedAt"))
-    return None
-
-
-def _copies_weights(workspace: Object) -> bool:
-    preset = (workspace.get("inference") or {}).get("preset") or {}
-    return bool((preset.get("presetOptions") or {}).get("image"))
+def _steps(found: Iterable[Milestone]) -> list[Milestone]:
+    """Return one milestone for each step: its last, by which all parts are done."""
+    steps: list[Milestone] = []
+    for milestone in found:
+        if steps and steps[-1].step == milestone.step:
+            again = steps.pop().again or milestone.again
+            steps.append(replace(milestone, again=again))
+        else:
+            steps.append(milestone)
+    return steps

@@ -15,7 +15,7 @@ from pykaito.commands.readings import (
     status,
 )
 from pykaito.commands.snapshot import Snapshot, last_seen_of_event
-from pykaito.commands.timeline import Step, timeline
+from pykaito.commands.timeline import Step, stages, timeline
 from pykaito.commands.times import age, parse_time
 from pykaito.commands.tree import Row, rows
 from pykaito.operator.objects import name, namespace
@@ -51,6 +51,8 @@ class View:
     rows: Sequence[Row]
     conditions: Sequence[Line]
     timeline: Sequence[Step]
+    #: Seconds, by stage.
+    stages: Mapping[str, float]
     warnings: Sequence[Line]
     unread: Mapping[str, str]
     failing: Link | None
@@ -76,6 +78,7 @@ def view(seen: Snapshot, now: datetime) -> View:
         rows=rows(seen, now),
         conditions=_conditions(found, now),
         timeline=timeline(seen, now),
+        stages=stages(seen),
         warnings=_warnings(seen, now),
         unread=dict(sorted(seen.unread.items())),
         failing=link,
@@ -102,6 +105,7 @@ def as_data(shown: View) -> dict[str, Any]:
     for step in data["timeline"]:
         step["at"] = step["at"].isoformat() if step["at"] else None
         step["progress"] = str(step["progress"])
+        step["stage"] = str(step["stage"]) if step["stage"] else None
     if shown.failing:
         data["failing"]["reason"] = str(shown.failing.reason)
     data["reason"] = str(shown.reason)

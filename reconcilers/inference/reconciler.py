@@ -35,8 +35,10 @@ from pykaito.reconcilers.inference.rollout import (
     lacking,
     strategy,
 )
+from pykaito.reconcilers.inference.stages import startup
 from pykaito.reconcilers.inference.status import CONDITIONS, conditions, judge
 from pykaito.reconcilers.lookups import Lookups
+from pykaito.reconcilers.metrics import STARTUP_SECONDS
 from pykaito.reconcilers.planning import choose, plan_on
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.workspace.claims import held_by_others
@@ -174,6 +176,8 @@ class InferenceReconciler:
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
         found = judge(applied.obj, self._pods(live), live, self._clock.now())
         await self._write(live, found, note, remark=_describe(theirs))
+        if found.reason == InferenceReason.SUCCESS:
+            self._measure(live, applied.obj)
         pauses = [found.look_again, rollout.look_again]
         return Result(min(filter(None, pauses), default=None))
 
@@ -267,6 +271,14 @@ class InferenceReconciler:
             self._events.normal(
                 live, "RolloutStarted", "pods of the current spec replace the old ones"
             )
+
+    def _measure(self, live: Object, deployed: Object) -> None:
+        """Tell Prometheus what a start took, now that its end has been written."""
+        machines = self._wanted_machines(live)
+        for stage, seconds in startup(
+            live, deployed, machines, self._pods(live)
+        ).items():
+            STARTUP_SECONDS.labels(stage).observe(seconds)
 
     @staticmethod
     def _told(live: Object) -> str:

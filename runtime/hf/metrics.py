@@ -4,6 +4,9 @@ Where a number means what vLLM's does, it has its name, so that dashboards and
 alerts made for vLLM work for this runtime too.
 """
 
+from collections.abc import Iterable
+from typing import final
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -12,6 +15,8 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.progress import Progress
@@ -111,6 +116,7 @@ class Metrics:
         ).set_function(
             lambda: progress.download.remaining() if progress.download else 0
         )
+        self.registry.register(_StartupSeconds(self._model_name, progress))
 
     def _gauge(self, name: str, text: str) -> Gauge:
         gauge = Gauge(name, text, ["model_name"], registry=self.registry)
@@ -125,3 +131,22 @@ class Metrics:
             name, text, ["model_name"], buckets=buckets, registry=self.registry
         )
         return histogram.labels(self._model_name)
+
+
+@final
+class _StartupSeconds(Collector):
+    """``kaito_startup_seconds``: nothing before the start is over."""
+
+    def __init__(self, model_name: str, progress: Progress) -> None:
+        self._model_name = model_name
+        self._progress = progress
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "kaito_startup_seconds",
+            "Seconds that each stage of the start took.",
+            labels=["model_name", "stage"],
+        )
+        for stage, seconds in self._progress.startup.items():
+            family.add_metric([self._model_name, stage], seconds)
+        yield family

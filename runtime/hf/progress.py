@@ -5,10 +5,19 @@ The loading thread writes, the event loop reads.
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 LOADING = "loading the weights"
+
+#: What the time of these is counted as; that of all others is loading.
+MEASURED_AS: Mapping[str, str] = {
+    "starting": "import",
+    "importing torch and transformers": "import",
+    "downloading the weights": "download",
+    "generating a first token": "first_token",
+}
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +61,19 @@ class Download:
 
 
 class Progress:
-    """What is being done, and how much of it is done."""
+    """What is being done, and how much of it is done.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Returns seconds of a clock that never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        #: Seconds of the start: ``import``, ``download``, ``load`` and
+        #: ``first_token``, those that there were; empty until it is over.
+        self.startup: Mapping[str, float] = {}
+        self._clock = clock
+        self._turned = clock()
+        self._spent: dict[str, float] = {}
         self.stage = "starting"
         self.download: Download | None = None
         #: How much of the weights is in memory, from 0 to 1.
@@ -74,6 +93,11 @@ class Progress:
             self._turn(LOADING, None)
         self.loaded = loaded
 
+    def finish(self) -> None:
+        """Say that the first token is there."""
+        self._turn("ready", None)
+        self.startup = self._spent
+
     @property
     def share(self) -> float | None:
         """How much of the stage is done, from 0 to 1; None if nobody knows."""
@@ -84,6 +108,9 @@ class Progress:
 
     def _turn(self, stage: str, download: Download | None) -> None:
         log.info(stage)
+        now, spent_on = self._clock(), MEASURED_AS.get(self.stage, "load")
+        self._spent[spent_on] = self._spent.get(spent_on, 0.0) + now - self._turned
+        self._turned = now
         self.download = download
         self.stage = stage
 

@@ -33,6 +33,7 @@ def start_engine(
 ) -> StartedEngine:
     """Load the model and start generating for it; raises `LoadError`."""
     loaded = load_model(settings, progress, adapters)
+    progress.finish()
     return StartedEngine(
         engine=GenerateEngine(loaded, max_waiting=settings.max_queue),
         reader=PromptReader(

@@ -107,9 +107,14 @@ def node(*, ready: str = "True") -> dict[str, Any]:
 
 def deployment(*conditions: dict[str, Any], available: int = 0) -> dict[str, Any]:
     return {
-        "metadata": meta(NAME),
-        "spec": {"replicas": 1},
-        "status": {"availableReplicas": available, "conditions": list(conditions)},
+        "metadata": meta(NAME, generation=1),
+        "spec": {"replicas": 1, "template": {}},
+        "status": {
+            "observedGeneration": 1,
+            "updatedReplicas": 1,
+            "availableReplicas": available,
+            "conditions": list(conditions),
+        },
     }
 
 
@@ -130,8 +135,16 @@ def pod(
 ) -> dict[str, Any]:
     running = state is not None and "running" in state
     return {
-        "metadata": meta("ws-pod", **metadata),
-        "spec": {"nodeName": "gpu-0", "containers": [{"name": NAME}]},
+        "metadata": meta("ws-pod", **{"creationTimestamp": at(2)} | metadata),
+        "spec": {
+            "nodeName": "gpu-0",
+            "initContainers": [
+                {"name": "weights", "image": "registry.example.com/phi:1"}
+            ]
+            if weights
+            else [],
+            "containers": [{"name": NAME}],
+        },
         "status": {
             "phase": phase,
             "conditions": list(conditions),
@@ -152,7 +165,8 @@ def pod(
 
 
 SCHEDULED = condition("PodScheduled", "True", since=3)
-COPIED = {"terminated": {"exitCode": 0, "finishedAt": at(63)}}
+COPIED = {"terminated": {"exitCode": 0, "startedAt": at(23), "finishedAt": at(63)}}
+RUNNING = {"running": {"startedAt": at(64)}}
 NODES_READY = condition("ResourceReady", "True", since=2)
 
 
@@ -179,7 +193,7 @@ def ready() -> Snapshot:
                 SCHEDULED,
                 condition("ContainersReady", "True", since=182),
                 condition("Ready", "True", since=182),
-                state={"running": {}},
+                state=RUNNING,
                 weights=COPIED,
                 phase="Running",
             )
@@ -198,7 +212,7 @@ def loading() -> Snapshot:
         condition("Ready", "False", pending),
         condition("Reconciling", "True", "Progressing"),
     )
-    loads = pod(SCHEDULED, state={"running": {}}, weights=COPIED, phase="Running")
+    loads = pod(SCHEDULED, state=RUNNING, weights=COPIED, phase="Running")
     return Snapshot(
         live, seen.machines, seen.nodes, [deployment()], [loads], seen.services
     )

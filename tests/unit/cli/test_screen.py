@@ -55,7 +55,7 @@ def test_the_tree_leads_from_the_workspace_to_node_and_pod() -> None:
         "├─ ws-1a2b3c4d Machine Ready 5m preferred_nodes",
         "│ └─ gpu-0 Node Ready 125m Standard_NC6 nvidia.com/gpu:1",
         "├─ ws Deployment Available 5m available:1/1",
-        "│ └─ ws-pod Pod Running 5m ready:1/1 restarts:0 node:gpu-0",
+        "│ └─ ws-pod Pod Running 4m58s ready:1/1 restarts:0 node:gpu-0",
         "└─ ws Service ClusterIP 5m 10.0.0.7 ports:80,29500",
     ]
 
@@ -68,8 +68,8 @@ def test_conditions_come_with_type_reason_age_and_message() -> None:
 
 def test_the_timeline_shows_what_is_under_way() -> None:
     lines = squeezed(loading())
-    assert any(line.startswith("weights copied done 60s ") for line in lines)
-    assert "model loaded now 3m57s so far" in lines
+    assert any(line.startswith("weights copied done 40s ") for line in lines)
+    assert "model loaded now 3m56s so far load" in lines
 
 
 def test_what_is_waited_for_is_in_the_summary_and_the_next_command_last() -> None:
@@ -190,6 +190,9 @@ def test_the_data_form_holds_the_screen_and_is_json() -> None:
         "at": "2026-03-04T10:00:00+00:00",
         "seconds": None,
         "again": False,
+        "stage": None,
     }
+    assert data["timeline"][-2]["stage"] == "load"
+    assert data["stages"] == {"schedule": 1, "image": 21, "weights": 40}
     assert data["tree"][2]["name"] == "gpu-0"
     assert data["conditions"][0]["type"] == "ResourceReady"

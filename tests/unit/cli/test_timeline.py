@@ -5,15 +5,19 @@ from datetime import timedelta
 from typing import Any
 
 from pykaito.commands.snapshot import Snapshot
-from pykaito.commands.timeline import Progress, timeline
+from pykaito.commands.timeline import Progress, stages, timeline
 from tests.unit.cli.objects import (
+    COPIED,
     NOW,
+    RUNNING,
+    SCHEDULED,
     START,
     at,
     condition,
     loading,
     machine,
     made_machine,
+    pod,
     ready,
     workspace,
 )
@@ -24,9 +28,12 @@ def test_each_step_took_the_time_since_the_one_before() -> None:
     assert [(step.name, step.seconds) for step in steps] == [
         ("accepted", None),
         ("nodes ready", 2),
+        ("pod created", 0),
         ("pod scheduled", 1),
-        ("weights copied", 60),
-        ("model loaded", 119),
+        ("weights pulled", 20),
+        ("weights copied", 40),
+        ("server started", 1),
+        ("model loaded", 118),
         ("serving", 1),
     ]
     assert {step.progress for step in steps} == {Progress.DONE}
@@ -36,7 +43,8 @@ def test_the_step_under_way_says_how_long_so_far() -> None:
     steps = {step.name: step for step in timeline(loading(), NOW)}
     assert steps["weights copied"].progress is Progress.DONE
     assert steps["model loaded"].progress is Progress.NOW
-    assert steps["model loaded"].seconds == 300 - 63
+    assert steps["model loaded"].seconds == 300 - 64
+    assert stages(loading()) == {"schedule": 1, "image": 21, "weights": 40}
     assert steps["serving"].progress is Progress.LATER
 
 
@@ -59,7 +67,28 @@ def test_a_step_is_done_when_the_last_pod_did_it() -> None:
     }
     steps = {s.name: s for s in timeline(replace(seen, pods=[*seen.pods, late]), NOW)}
     assert steps["pod scheduled"].at == START + timedelta(seconds=40)
-    assert steps["weights copied"].progress is Progress.NOW
+    assert steps["weights pulled"].progress is Progress.NOW
+    assert steps["weights copied"].progress is Progress.LATER
+
+
+def test_pods_of_an_earlier_template_tell_nothing_of_the_start_of_the_new() -> None:
+    seen = loading()
+    seen.deployments[0]["spec"]["template"] = {"metadata": {"annotations": {"n": "2"}}}
+    new = pod(SCHEDULED, weights=COPIED, state=RUNNING, annotations={"n": "2"})
+    old = pod(condition("ContainersReady", "True", since=9), annotations={"n": "1"})
+    steps = {s.name: s for s in timeline(replace(seen, pods=[old, new]), NOW)}
+    assert steps["server started"].at == START + timedelta(seconds=64)
+    assert steps["model loaded"].progress is Progress.NOW
+
+
+def test_a_server_that_was_restarted_started_again() -> None:
+    seen = ready()
+    (server,) = seen.pods[0]["status"]["containerStatuses"]
+    server |= {"restartCount": 1, "state": {"running": {"startedAt": at(170)}}}
+    steps = {step.name: step for step in timeline(seen, NOW)}
+    started = steps["server started"]
+    assert (started.again, started.seconds) == (True, None)
+    assert steps["model loaded"].seconds == 12
 
 
 def test_a_step_done_a_second_time_claims_no_duration_and_spoils_no_other() -> None:
@@ -68,7 +97,8 @@ def test_a_step_done_a_second_time_claims_no_duration_and_spoils_no_other() -> N
     resource["lastTransitionTime"] = at(200)
     steps = {step.name: step for step in timeline(seen, NOW)}
     assert (steps["nodes ready"].again, steps["nodes ready"].seconds) == (True, None)
-    assert steps["pod scheduled"].seconds == 3
+    assert steps["pod created"].seconds == 2
+    assert steps["pod scheduled"].seconds == 1
 
 
 def made(slot: int = 0, late: float = 0) -> dict[str, Any]:

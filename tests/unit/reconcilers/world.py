@@ -156,8 +156,8 @@ class World:
     async def delete_deployment(self) -> None:
         await self.api.delete(DEPLOYMENTS, NAME, namespace="default")
 
-    async def serve(self, name: str = NAME) -> None:
-        """Report the Deployment's replicas as its controller does."""
+    async def serve(self, name: str = NAME, **more: Any) -> None:
+        """Report the Deployment's replicas as its controller does, and more."""
         live = self.api.find(DEPLOYMENTS, name)
         replicas = live["spec"]["replicas"]
         counted = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
@@ -166,7 +166,7 @@ class World:
         await self.api.patch(
             DEPLOYMENTS,
             name,
-            {"status": status},
+            {"status": status | more},
             namespace="default",
             subresource="status",
         )
@@ -181,9 +181,11 @@ class World:
         await self.until("Ready", "True")
         await self.at_rest()
 
-    async def add_pod(self, name: str, status: Any, spec: Any = None) -> None:
+    async def add_pod(
+        self, name: str, status: Any, spec: Any = None, **more: Any
+    ) -> None:
         labels = {"kaito.sh/workspace": NAME}
-        metadata = {"name": name, "namespace": "default", "labels": labels}
+        metadata = {"name": name, "namespace": "default", "labels": labels, **more}
         pod = {"metadata": metadata, "spec": spec or {}, "status": status}
         await self.api.create(PODS, pod)
 
