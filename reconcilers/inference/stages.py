@@ -197,7 +197,8 @@ def _brought(workspace: Object) -> Iterator[Stage]:
         return
     if ((inference.get("preset") or {}).get("presetOptions") or {}).get("image"):
         yield Stage.WEIGHTS
-    if any(adapter["source"].get("image") for adapter in inference.get("adapters", ())):
+    adapters = inference.get("adapters") or ()
+    if any((adapter.get("source") or {}).get("image") for adapter in adapters):
         yield Stage.ADAPTERS
 
 
