@@ -39,11 +39,11 @@ def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
     if isinstance(node, dict) and node and field not in ATOMIC:
         for key, value in node.items():
             yield from _leaves(value, (*path, f".{key}"))
-    elif isinstance(node, list) and node and field in LIST_KEYS:
+    elif _is_list_of_maps(node) and field in LIST_KEYS:
         for item in node:
             step = _selector({k: item[k] for k in LIST_KEYS[field] if k in item})
             yield from _leaves(item, (*path, step))
-    elif isinstance(node, list) and node and field in ATOMIC_ITEMS:
+    elif _is_list_of_maps(node) and field in ATOMIC_ITEMS:
         for item in node:
             yield (*path, _selector({k: item[k] for k in ATOMIC_ITEMS[field]})), item
     elif isinstance(node, list) and node and field in SETS:
@@ -51,6 +51,13 @@ def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
             yield (*path, f"[={json.dumps(item)}]"), item
     else:
         yield path, node
+
+
+def _is_list_of_maps(node: Any) -> bool:
+    """Whether its items can have keys; a foreign template may hold anything."""
+    return (
+        isinstance(node, list) and bool(node) and all(isinstance(i, dict) for i in node)
+    )
 
 
 def _selector(keys: Mapping[str, Any]) -> str:
