@@ -9,5 +9,10 @@ the flags and the API. A request passes through, in this order:
     prompts, sampling    text to tokens, fields to arguments of ``generate``
     service              time limit, metrics and log line of one request
     engine               the contract: a request in, chunks of tokens out
-    generate_engine      its implementation, one thread around ``generate``
+    batch_engine         its implementation: one thread, and what it runs, which is
+    scheduler, kv_cache  who is in the batch, and where their keys and values are
+    model_runner         the model over the tokens of all of them
+    ragged_attention     what its attention layers call
+    batch_sampling       the next token of each
+    static_generation    ``generate``, for what the batch does not do
 """

@@ -96,6 +96,21 @@ class Engine(Protocol):
         ...
 
     @property
+    def places(self) -> int:
+        """Requests that may run and wait, together."""
+        ...
+
+    @property
+    def batching(self) -> bool:
+        """Whether requests share a running batch."""
+        ...
+
+    @property
+    def cache_usage(self) -> float:
+        """The share of the batch's memory that is in use, from 0 to 1."""
+        ...
+
+    @property
     def failure(self) -> str | None:
         """Why it can never generate again, or None while it can."""
         ...

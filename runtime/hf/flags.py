@@ -34,6 +34,8 @@ class Settings:
     load_in_8bit: bool
     host: str
     port: int
+    max_num_seqs: int
+    kv_cache_memory_bytes: int | None
     max_queue: int
     max_request_bytes: int
     request_timeout: float
@@ -123,6 +125,10 @@ def _build_parser() -> argparse.ArgumentParser:
     )
 
     add_limit = parser.add_argument_group("limits").add_argument
+    text = "sequences that are generated at once, as one batch"
+    add_limit("--max_num_seqs", default=64, help=text, type=_number(int, 1, 512))
+    text = "memory for their keys and values; a share of what is free if not given"
+    add_limit("--kv_cache_memory_bytes", help=text, type=_number(int, 1))
     text = "requests that may wait for their turn; more are answered 429"
     add_limit("--max_queue", default=64, help=text, type=_number(int, 0))
     text = "largest body of a request; more is answered 413"

@@ -57,6 +57,16 @@ class Metrics:
             "vllm:num_requests_waiting", "Requests that wait for their turn."
         )
         waiting.set_function(lambda: getattr(lifecycle.engine, "waiting", 0))
+        usage = self._gauge(
+            "vllm:kv_cache_usage_perc",
+            "Share of the batch's memory that is in use, from 0 to 1.",
+        )
+        usage.set_function(lambda: getattr(lifecycle.engine, "cache_usage", 0))
+        batching = self._gauge(
+            "kaito_continuous_batching",
+            "1 if requests share a batch, 0 if the model is asked one at a time.",
+        )
+        batching.set_function(lambda: getattr(lifecycle.engine, "batching", False))
         self._observe_loading(lifecycle.progress)
         self.prompt_tokens = self._counter(
             "vllm:prompt_tokens", "Tokens of prompts that were processed."

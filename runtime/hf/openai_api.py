@@ -77,7 +77,7 @@ def openai_router(
         check_model(body.model, name)
         check_stream_options(body)
         prompts = await unless_disconnected(request, completion_prompts(body, reader))
-        check_places(len(prompts), 1 + settings.max_queue)
+        check_places(len(prompts), lifecycle.ready_engine.places)
         wanted = [
             completion_request(body, prompt, reader, lifecycle.defaults)
             for prompt in prompts

@@ -47,7 +47,7 @@ def check_places(prompts: int, places: int) -> None:
     if prompts > places:
         raise InvalidRequestError(
             f"prompt: found {prompts} prompts, this server takes {places} at once "
-            "(--max_queue and the one that runs): send fewer",
+            "(--max_num_seqs and --max_queue): send fewer",
             param="prompt",
         )
 

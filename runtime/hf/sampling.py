@@ -1,4 +1,4 @@
-"""What is done to the logits beside what ``generate`` does itself."""
+"""What is done to the scores in ``generate`` beside what it does itself."""
 
 import math
 from collections.abc import Mapping
@@ -6,10 +6,16 @@ from typing import Any
 
 import torch
 
+from pykaito.runtime.hf.batch_sampling import token_logprob
 from pykaito.runtime.hf.engine import GenerationRequest, TokenLogprob
 from pykaito.runtime.hf.errors import EngineError, InvalidRequestError
 
 Tensor = Any  # torch publishes no types that strict mode can read
+
+#: Why a request fails whose scores cannot be compared.
+NO_NUMBERS = (
+    "the model's scores are no numbers: its weights or --torch_dtype may be at fault"
+)
 
 
 def logits_processors(request: GenerationRequest) -> list[Any]:
@@ -94,10 +100,7 @@ class DrawableCheck:
         del input_ids
         best: list[float] = scores.amax(dim=-1).tolist()
         if any(math.isnan(one) or one == math.inf for one in best):
-            raise EngineError(
-                "the model's scores are no numbers: its weights or --torch_dtype "
-                "may be at fault"
-            )
+            raise EngineError(NO_NUMBERS)
         forbidden = [one == -math.inf for one in best]
         # A beam that ends in nothing leaves the others.
         if all(forbidden) or (any(forbidden) and not self._beam_search):
@@ -123,7 +126,4 @@ class LogprobRecorder:
 
     def read(self, row: int, token_id: int) -> TokenLogprob:
         """Return what the step at hand gave the chosen token of a sequence."""
-        values = self._latest[row]
-        top = torch.topk(values, self._top)
-        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return TokenLogprob(token_id, float(values[token_id]), tuple(pairs))
+        return token_logprob(self._latest[row], token_id, self._top)

@@ -1,16 +1,23 @@
 """From flags to a running engine. Importing this module imports torch."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pykaito.runtime.hf.batch_engine import BatchEngine
+from pykaito.runtime.hf.cache_memory import cache_slots
 from pykaito.runtime.hf.engine import Engine
 from pykaito.runtime.hf.flags import Settings
-from pykaito.runtime.hf.generate_engine import GenerateEngine
+from pykaito.runtime.hf.kv_cache import KVCache
 from pykaito.runtime.hf.loading import LoadedModel, load_model
 from pykaito.runtime.hf.lora_files import AdapterFiles
+from pykaito.runtime.hf.model_runner import ModelRunner, layer_shapes
 from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.prompts import PromptReader
+from pykaito.runtime.hf.ragged_attention import UnsupportedModelError
+
+log = logging.getLogger(__name__)
 
 #: Fields of generation_config.json that requests may leave to the model.
 DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -35,7 +42,12 @@ def start_engine(
     loaded = load_model(settings, progress, adapters)
     progress.finish()
     return StartedEngine(
-        engine=GenerateEngine(loaded, max_waiting=settings.max_queue),
+        engine=BatchEngine(
+            loaded,
+            start_runner(settings, loaded),
+            max_running=settings.max_num_seqs,
+            max_waiting=settings.max_queue,
+        ),
         reader=PromptReader(
             loaded.tokenizer,
             chat_template=loaded.chat_template,
@@ -44,6 +56,26 @@ def start_engine(
         ),
         defaults=_sampling_defaults(loaded),
     )
+
+
+def start_runner(settings: Settings, loaded: LoadedModel) -> ModelRunner | None:
+    """Return what runs batches of requests, or None if the model does not allow it."""
+    try:
+        layers = layer_shapes(loaded.model)
+        slots = cache_slots(
+            layers,
+            sequences=settings.max_num_seqs,
+            context_length=loaded.context_length,
+            limit=settings.kv_cache_memory_bytes,
+        )
+        runner = ModelRunner(loaded.model, KVCache(layers, slots))
+        runner.check()
+    except UnsupportedModelError as error:
+        reason = f"the model cannot share a batch: {error}"
+        log.warning("requests are answered one at a time", extra={"reason": reason})
+        return None
+    log.info("requests share a batch", extra={"cached_tokens": runner.cache.slots})
+    return runner
 
 
 def _sampling_defaults(loaded: LoadedModel) -> dict[str, Any]:

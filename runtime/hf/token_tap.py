@@ -1,13 +1,13 @@
-"""Where tokens leave ``generate``: a stopping criterion that looks at each one."""
+"""Where tokens leave ``generate``: stopping criteria that look at each one."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from pykaito.runtime.hf.detokenizer import Detokenizer
-from pykaito.runtime.hf.engine import Chunk, FinishReason, GenerationRequest
+from pykaito.runtime.hf.engine import Chunk
 from pykaito.runtime.hf.sampling import LogprobRecorder
+from pykaito.runtime.hf.sequence_output import SequenceOutput
 
 Tensor = Any  # torch publishes no types that strict mode can read
 
@@ -16,21 +16,20 @@ class CancelledGenerationError(Exception):
     """Raised inside ``generate`` to leave it; nobody waits for the rest."""
 
 
-class CancelCheck:
-    """A stopping criterion that never stops, but leaves when cancelled.
+class EachToken:
+    """A stopping criterion that never stops, but calls a function.
 
-    An exception, since a criterion that says "stop" ends only a beam, and the
-    search goes on with others.
+    To leave, the function raises: a criterion that says "stop" ends only a beam,
+    and the search goes on with others.
     """
 
-    def __init__(self, cancelled: Callable[[], bool]) -> None:
-        self._cancelled = cancelled
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
-        """Return that no row is finished; raise if cancelled."""
+        """Call; return that no row is finished."""
         del scores
-        if self._cancelled():
-            raise CancelledGenerationError
+        self._call()
         rows = input_ids.shape[0]
         return torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
 
@@ -39,22 +38,17 @@ class TokenTap:
     """A stopping criterion that emits a chunk per token and sequence.
 
     It runs once a step, after the token was chosen, and says which sequences
-    are finished: by an end token, a stop text or their length.
+    are finished.
     """
 
     def __init__(
         self,
-        request: GenerationRequest,
+        outputs: Sequence[SequenceOutput],
         *,
-        end_tokens: Collection[int],
-        decode: Callable[[list[int]], str],
         recorder: LogprobRecorder | None,
         emit: Callable[[Chunk], None],
     ) -> None:
-        self._rows = [
-            _Row(request, index, end_tokens, decode)
-            for index in range(request.sequences)
-        ]
+        self._outputs = outputs
         self._recorder = recorder
         self._emit = emit
 
@@ -62,50 +56,11 @@ class TokenTap:
         """Emit the new tokens; return which rows are finished."""
         del scores
         newest: Sequence[int] = input_ids[:, -1].tolist()
-        for index, (row, token) in enumerate(zip(self._rows, newest, strict=True)):
-            if row.finished:
+        for row, (output, token) in enumerate(zip(self._outputs, newest, strict=True)):
+            if output.finished:
                 continue
-            chunk = row.push(token, self._recorder, index)
-            self._emit(chunk)
-        finished = [row.finished for row in self._rows]
+            recorder = self._recorder
+            logprob = None if recorder is None else recorder.read(row, token)
+            self._emit(output.push(token, logprob))
+        finished = [output.finished for output in self._outputs]
         return torch.tensor(finished, device=input_ids.device)
-
-
-class _Row:
-    """One sequence on its way."""
-
-    def __init__(
-        self,
-        request: GenerationRequest,
-        index: int,
-        end_tokens: Collection[int],
-        decode: Callable[[list[int]], str],
-    ) -> None:
-        self._index = index
-        self._end_tokens = end_tokens
-        self._left = request.max_new_tokens
-        self._text = Detokenizer(decode, request.prompt, request.stop)
-        self.finished = False
-
-    def push(self, token_id: int, recorder: LogprobRecorder | None, row: int) -> Chunk:
-        """Take the sequence's next token."""
-        self._left -= 1
-        text = self._text.push(token_id)
-        reason: FinishReason | None = None
-        if token_id in self._end_tokens or self._text.stopped:
-            reason = "stop"
-        elif self._left <= 0:
-            reason = "length"
-        if reason is not None:
-            self.finished = True
-            text += self._text.flush()
-            if self._text.stopped:
-                reason = "stop"
-        logprobs = () if recorder is None else (recorder.read(row, token_id),)
-        return Chunk(
-            sequence=self._index,
-            token_ids=(token_id,),
-            text=text,
-            logprobs=logprobs,
-            finish_reason=reason,
-        )

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pykaito.runtime.hf.app import build_app
+from pykaito.runtime.hf.batch_engine import _Generation
 from pykaito.runtime.hf.flags import parse_flags
-from pykaito.runtime.hf.generate_engine import _Generation
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.service import Run

@@ -26,6 +26,12 @@ def wait_for(server: Any, line: str, value: float) -> None:
         pass
 
 
+def cancel_running(server: Any) -> None:
+    """End the request that is being generated."""
+    running = [one for one in server.lifecycle.engine._open if one.started_at]
+    running[0].cancel()
+
+
 RUNNING = 'vllm:num_requests_running{model_name="phi3"}'
 WAITING = 'vllm:num_requests_waiting{model_name="phi3"}'
 REJECTED = 'kaito_ratelimit_rejected_total{model_name="phi3"}'
@@ -103,7 +109,7 @@ def test_an_unknown_path_and_a_wrong_method_have_error_bodies_too(server: Any) -
 def test_the_overflow_of_the_queue_is_told_to_come_back_and_the_rest_is_answered(
     start_server: Any, streams: Any
 ) -> None:
-    server = start_server("--max_queue=2")
+    server = start_server("--max_num_seqs=1", "--max_queue=2")
     streams(server, running=True)
     waiting = [streams(server, max_tokens=2) for _ in range(2)]
     for body in (SHORT, LONG):
@@ -112,7 +118,7 @@ def test_the_overflow_of_the_queue_is_told_to_come_back_and_the_rest_is_answered
         assert int(refused.headers["Retry-After"]) >= 1
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert metric(server, REJECTED) == 2
-    server.lifecycle.engine._current.cancel()
+    cancel_running(server)
     for reply in waiting:
         assert reply.read().endswith(b"data: [DONE]\n\n")
 
@@ -120,7 +126,7 @@ def test_the_overflow_of_the_queue_is_told_to_come_back_and_the_rest_is_answered
 def test_a_completion_whose_prompts_do_not_all_fit_the_queue_takes_no_place(
     start_server: Any, streams: Any
 ) -> None:
-    server = start_server("--max_queue=2")
+    server = start_server("--max_num_seqs=1", "--max_queue=2")
     streams(server, running=True)
     several = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 3})
     assert several.status_code == 429
@@ -131,7 +137,7 @@ def test_more_prompts_than_there_are_places_are_refused_for_good(
     start_server: Any,
 ) -> None:
     """Told to come back, a client would do so for ever."""
-    server = start_server("--max_queue=2")
+    server = start_server("--max_num_seqs=1", "--max_queue=2")
     most = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 3})
     assert most.status_code == 200
     more = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 4})
@@ -142,7 +148,7 @@ def test_more_prompts_than_there_are_places_are_refused_for_good(
 def test_requests_at_once_are_answered_as_far_as_there_are_places(
     start_server: Any, streams: Any
 ) -> None:
-    server = start_server("--max_queue=3")
+    server = start_server("--max_num_seqs=1", "--max_queue=3")
     streams(server, running=True)
     with ThreadPoolExecutor(12) as clients:
         replies = [
@@ -150,7 +156,7 @@ def test_requests_at_once_are_answered_as_far_as_there_are_places(
             for _ in range(12)
         ]
         wait_for(server, REJECTED, 9)
-        server.lifecycle.engine._current.cancel()
+        cancel_running(server)
         found = [reply.result() for reply in replies]
     assert sorted(reply.status_code for reply in found) == [200] * 3 + [429] * 9
     for reply in found:
@@ -186,9 +192,10 @@ def test_a_client_that_hangs_up_stops_an_answer_it_waits_for(
 
 
 def test_a_client_that_hangs_up_while_it_waits_leaves_the_queue(
-    server: Any, streams: Any
+    start_server: Any, streams: Any
 ) -> None:
-    streams(running=True)
+    server = start_server("--max_num_seqs=1")
+    streams(server, running=True)
     with server.http.stream("POST", "/v1/completions", json=LONG):
         wait_for(server, WAITING, 1)
     wait_for(server, WAITING, 0)

@@ -20,6 +20,9 @@ class BrokenEngine:
 
     running = 0
     waiting = 0
+    places = 1
+    batching = False
+    cache_usage = 0.0
     failure = "the accelerator failed: device-side assert"
 
     def submit(self, request: GenerationRequest) -> Generation:

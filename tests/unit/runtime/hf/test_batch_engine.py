@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from pykaito.runtime.hf.batch_engine import BatchEngine
 from pykaito.runtime.hf.engine import Chunk, GenerationRequest
 from pykaito.runtime.hf.errors import (
     EngineError,
@@ -12,17 +13,29 @@ from pykaito.runtime.hf.errors import (
     NotReadyError,
     QueueFullError,
 )
-from pykaito.runtime.hf.generate_engine import GenerateEngine
+from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.loading import LoadedModel
+from pykaito.runtime.hf.start_engine import start_runner
 
 Load = Callable[[str], LoadedModel]
 GREEDY = {"do_sample": False}
 SAMPLED = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 
-@pytest.fixture
-async def engine(loaded_model: Load) -> AsyncIterator[GenerateEngine]:
-    engine = GenerateEngine(loaded_model("phi3"), max_waiting=4)
+def start(loaded: LoadedModel, *, batching: bool = True, **limits: int) -> BatchEngine:
+    runner = start_runner(parse_flags([]), loaded) if batching else None
+    assert batching == (runner is not None)
+    return BatchEngine(
+        loaded, runner, **({"max_running": 1, "max_waiting": 4} | limits)
+    )
+
+
+@pytest.fixture(params=[True, False], ids=["batch", "generate"])
+async def engine(
+    loaded_model: Load, request: pytest.FixtureRequest
+) -> AsyncIterator[BatchEngine]:
+    """One of each kind: what a client sees is the same."""
+    engine = start(loaded_model("phi3"), batching=request.param)
     yield engine
     engine.close()
     engine.join(10)
@@ -35,7 +48,7 @@ def request(
     return GenerationRequest(prompt=prompt, **(fields | changes))
 
 
-async def run(engine: GenerateEngine, wanted: GenerationRequest) -> list[Chunk]:
+async def run(engine: BatchEngine, wanted: GenerationRequest) -> list[Chunk]:
     return [chunk async for chunk in engine.submit(wanted).chunks()]
 
 
@@ -53,7 +66,7 @@ async def test_greedy_tokens_are_those_of_generate(
     architecture: str, loaded_model: Load
 ) -> None:
     loaded = loaded_model(architecture)
-    engine = GenerateEngine(loaded, max_waiting=1)
+    engine = start(loaded)
     prompt = tuple(loaded.tokenizer.encode("def load_model(settings):"))
     expected = loaded.model.generate(
         torch.tensor([prompt]), max_new_tokens=40, do_sample=False
@@ -69,7 +82,7 @@ async def test_greedy_tokens_are_those_of_generate(
 
 
 async def test_beam_search_gives_the_sequences_of_generate(
-    engine: GenerateEngine, loaded_model: Load
+    engine: BatchEngine, loaded_model: Load
 ) -> None:
     options = {"do_sample": False, "num_beams": 3, "early_stopping": True}
     prompt = (50, 60, 70)
@@ -90,7 +103,7 @@ async def test_beam_search_gives_the_sequences_of_generate(
 
 
 async def test_a_sequence_ends_with_the_reason_length_when_its_tokens_are_used_up(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     chunks = await run(engine, request(max_new_tokens=5))
     assert len(tokens(chunks)) == 5
@@ -98,7 +111,7 @@ async def test_a_sequence_ends_with_the_reason_length_when_its_tokens_are_used_u
 
 
 async def test_an_end_token_ends_a_sequence_with_the_reason_stop(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     free = tokens(await run(engine, request()))
     options = GREEDY | {"eos_token_id": free[3]}
@@ -108,7 +121,7 @@ async def test_an_end_token_ends_a_sequence_with_the_reason_stop(
 
 
 async def test_a_stop_text_ends_a_sequence_and_is_not_part_of_it(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     free = text(await run(engine, request(max_new_tokens=30)))
     stop = free[20:23]
@@ -118,7 +131,7 @@ async def test_a_stop_text_ends_a_sequence_and_is_not_part_of_it(
     assert len(tokens(chunks)) < 30
 
 
-async def test_the_same_seed_draws_the_same_tokens(engine: GenerateEngine) -> None:
+async def test_the_same_seed_draws_the_same_tokens(engine: BatchEngine) -> None:
     wanted = request(options=SAMPLED, seed=7, max_new_tokens=12)
     first = tokens(await run(engine, wanted))
     await run(engine, request(options=SAMPLED))
@@ -126,7 +139,7 @@ async def test_the_same_seed_draws_the_same_tokens(engine: GenerateEngine) -> No
 
 
 async def test_without_a_seed_tokens_differ_from_one_request_to_the_next(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     await run(engine, request(options=SAMPLED, seed=7))
     wanted = request(options=SAMPLED, max_new_tokens=20)
@@ -134,7 +147,7 @@ async def test_without_a_seed_tokens_differ_from_one_request_to_the_next(
 
 
 async def test_several_sequences_of_one_prompt_come_side_by_side(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     wanted = request(options=SAMPLED, sequences=3, seed=1)
     chunks = await run(engine, wanted)
@@ -144,7 +157,7 @@ async def test_several_sequences_of_one_prompt_come_side_by_side(
 
 
 async def test_a_presence_penalty_keeps_tokens_from_coming_back(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     favourite = {99: 100.0}
     plain = await run(engine, request(logit_bias=favourite))
@@ -154,7 +167,7 @@ async def test_a_presence_penalty_keeps_tokens_from_coming_back(
 
 
 async def test_log_probabilities_are_the_models_own(
-    engine: GenerateEngine, loaded_model: Load
+    engine: BatchEngine, loaded_model: Load
 ) -> None:
     prompt = (30, 31, 32)
     chunks = await run(engine, request(prompt, max_new_tokens=1, top_logprobs=3))
@@ -168,7 +181,7 @@ async def test_log_probabilities_are_the_models_own(
 
 
 async def test_a_cancelled_request_makes_room_for_the_next_at_once(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     long = engine.submit(request(max_new_tokens=4000))
     chunks = long.chunks()
@@ -179,7 +192,7 @@ async def test_a_cancelled_request_makes_room_for_the_next_at_once(
 
 
 async def test_a_request_cancelled_while_it_waits_leaves_the_queue(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     first = engine.submit(request(max_new_tokens=4000))
     second = engine.submit(request())
@@ -190,14 +203,14 @@ async def test_a_request_cancelled_while_it_waits_leaves_the_queue(
     first.cancel()
 
 
-async def test_beam_search_can_be_cancelled(engine: GenerateEngine) -> None:
+async def test_beam_search_can_be_cancelled(engine: BatchEngine) -> None:
     options = {"do_sample": False, "num_beams": 2}
     engine.submit(request(max_new_tokens=4000, options=options)).cancel()
     assert len(tokens(await run(engine, request()))) == 8
 
 
 async def test_more_requests_than_may_wait_are_told_when_to_come_back(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     first = engine.submit(request(max_new_tokens=4000))
     await anext(first.chunks())
@@ -211,7 +224,7 @@ async def test_more_requests_than_may_wait_are_told_when_to_come_back(
 
 
 async def test_an_idle_engine_takes_one_request_more_than_may_wait(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     """Also if they come before its thread has taken up the first."""
     with engine._changed:
@@ -223,7 +236,7 @@ async def test_an_idle_engine_takes_one_request_more_than_may_wait(
 
 
 async def test_what_generate_refuses_is_the_clients_fault(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     with pytest.raises(InvalidRequestError, match="temperature"):
         await run(engine, request(options={"do_sample": True, "temperature": -1.0}))
@@ -243,7 +256,7 @@ EVERY_TOKEN = tuple(range(2048))
     ],
 )
 async def test_a_request_that_forbids_every_token_is_refused(
-    engine: GenerateEngine, options: dict[str, Any]
+    engine: BatchEngine, options: dict[str, Any]
 ) -> None:
     """To draw from nothing is an assertion on a GPU, which ends the server."""
     with pytest.raises(InvalidRequestError, match="no token is left to generate"):
@@ -253,7 +266,7 @@ async def test_a_request_that_forbids_every_token_is_refused(
 
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED])
 async def test_a_model_whose_scores_are_no_numbers_fails_the_request(
-    engine: GenerateEngine, options: dict[str, Any]
+    engine: BatchEngine, options: dict[str, Any]
 ) -> None:
     hook = engine._loaded.model.lm_head.register_forward_hook(
         lambda _layer, _input, scores: scores * float("nan")
@@ -265,7 +278,7 @@ async def test_a_model_whose_scores_are_no_numbers_fails_the_request(
 
 
 async def test_a_failure_inside_the_model_fails_that_request_alone(
-    engine: GenerateEngine,
+    engine: BatchEngine,
 ) -> None:
     beyond_the_vocabulary = request((10**6,))
     with pytest.raises(EngineError, match="generation failed"):
@@ -277,7 +290,7 @@ async def test_a_failure_inside_the_model_fails_that_request_alone(
 async def test_a_closed_engine_fails_what_is_left_and_takes_no_more(
     loaded_model: Load,
 ) -> None:
-    engine = GenerateEngine(loaded_model("phi3"), max_waiting=1)
+    engine = start(loaded_model("phi3"))
     left = engine.submit(request(max_new_tokens=4000))
     engine.close()
     with pytest.raises(NotReadyError):

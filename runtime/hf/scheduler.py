@@ -1,0 +1,185 @@
+"""Who is in the batch, and which tokens the next step reads.
+
+A sequence waits, joins when there is a row for its prompt, has its prompt read
+in one step or several, then generates a token a step until it is finished.
+When rows run out, the one that joined last gives up its row, and later reads
+all its tokens again: those who came first always get on.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from typing import Any
+
+from pykaito.runtime.hf.batch_sampling import Sampler
+from pykaito.runtime.hf.kv_cache import KVCache, Row
+from pykaito.runtime.hf.prefix_cache import PrefixCache
+from pykaito.runtime.hf.ragged_attention import Span
+from pykaito.runtime.hf.sequence_output import SequenceOutput
+
+#: Tokens that a step reads: a long prompt is read in several, between which
+#: everyone else gets a token.
+STEP_TOKENS = 512
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """One answer on its way.
+
+    ``owner`` is whose it is; ``sibling`` has the same prompt and came before.
+    """
+
+    owner: Any
+    #: The prompt and the answer so far.
+    tokens: list[int]
+    sampler: Sampler
+    output: SequenceOutput
+    sibling: "Sequence | None" = None
+    row: Row | None = None
+    #: Tokens whose keys and values are in the row.
+    computed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one sequence does in a step: read this span of its tokens."""
+
+    sequence: Sequence
+    span: Span
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens to read."""
+        return self.sequence.tokens[self.span.start : self.span.end]
+
+    @property
+    def asks(self) -> bool:
+        """Whether a token is to be chosen after them."""
+        return self.span.end == len(self.sequence.tokens)
+
+
+class Scheduler:
+    """Admits sequences in their order and plans steps.
+
+    Args:
+        cache: Where they get their rows.
+        most: How many may be in the batch.
+    """
+
+    def __init__(self, cache: KVCache, most: int) -> None:
+        self._cache = cache
+        self._prefixes = PrefixCache(cache)
+        self._most = most
+        self._waiting: deque[Sequence] = deque()
+        #: By when they joined.
+        self._running: list[Sequence] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._waiting or self._running)
+
+    def add(self, sequences: Iterable[Sequence]) -> None:
+        """Let sequences wait behind the others."""
+        self._waiting.extend(sequences)
+
+    def plan(self) -> list[Work]:
+        """Return the next step: each running sequence's part in it."""
+        self._admit()
+        budget = max(STEP_TOKENS, self._most)
+        planned: list[tuple[Sequence, int]] = []
+        # Those that generate come first: a token each.
+        for sequence in sorted(self._running, key=_has_prompt_to_read):
+            if sequence.row is None:
+                continue  # it has just made room
+            count = min(len(sequence.tokens) - sequence.computed, budget)
+            if count and self._widen(sequence, sequence.computed + count):
+                planned.append((sequence, count))
+                budget -= count
+        return [
+            Work(sequence, Span(sequence.row, sequence.computed, count))
+            for sequence, count in planned
+            if sequence.row is not None
+        ]
+
+    def done(self, works: Items[Work]) -> None:
+        """Note that the spans were read."""
+        for work in works:
+            work.sequence.computed = work.span.end
+
+    def finish(self, sequence: Sequence) -> None:
+        """Take a sequence out; its beginning may serve others."""
+        if sequence.row is not None:
+            self._prefixes.keep(sequence.tokens, sequence.row)
+        self.drop(sequence)
+
+    def drop(self, sequence: Sequence, *, spoiled: bool = False) -> None:
+        """Take a sequence out.
+
+        Args:
+            sequence: It may wait, run or be gone.
+            spoiled: Whether its row may hold what is no number.
+        """
+        if sequence.row is not None:
+            if spoiled:
+                self._cache.clear(sequence.row)
+            self._cache.release(sequence.row)
+            sequence.row = None
+        if sequence in self._running:
+            self._running.remove(sequence)
+        elif sequence in self._waiting:
+            self._waiting.remove(sequence)
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < self._most:
+            sequence = self._waiting[0]
+            if _can_copy_soon(sequence):
+                return
+            row = self._take(len(sequence.tokens) + 1)
+            if row is None:
+                return
+            self._waiting.popleft()
+            sequence.row = row
+            running = [
+                (one.tokens, one.row) for one in self._running if one.row is not None
+            ]
+            sequence.computed = self._prefixes.reuse(sequence.tokens, row, running)
+            self._running.append(sequence)
+
+    def _take(self, tokens: int) -> Row | None:
+        """Return a row, at the cost of what is kept for later."""
+        while (row := self._cache.take(tokens)) is None:
+            if not self._prefixes.evict():
+                return None
+        return row
+
+    def _widen(self, sequence: Sequence, tokens: int) -> bool:
+        """Give a sequence a row for so many tokens; False if it has to wait."""
+        while sequence.row is not None:
+            wider = self._cache.grow(sequence.row, tokens)
+            if wider is not None:
+                sequence.row = wider
+                return True
+            if not self._prefixes.evict():
+                self._preempt(self._running[-1])
+        return False
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self.drop(sequence)
+        sequence.computed = 0
+        self._waiting.appendleft(sequence)
+
+
+def _has_prompt_to_read(sequence: Sequence) -> bool:
+    return len(sequence.tokens) - sequence.computed > 1
+
+
+def _can_copy_soon(sequence: Sequence) -> bool:
+    """Whether another is just reading the same prompt."""
+    sibling = sequence.sibling
+    return (
+        sibling is not None
+        and sibling.row is not None
+        and sibling.computed < len(sequence.tokens) - 1
+    )
