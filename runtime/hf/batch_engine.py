@@ -26,7 +26,8 @@ from pykaito.runtime.hf.errors import (
     QueueFullError,
 )
 from pykaito.runtime.hf.loading import LoadedModel
-from pykaito.runtime.hf.model_runner import ModelRunner, longest_in_batch
+from pykaito.runtime.hf.model_runner import ModelRunner, Part
+from pykaito.runtime.hf.moving_positions import longest_steady
 from pykaito.runtime.hf.sampling import NO_NUMBERS
 from pykaito.runtime.hf.scheduler import Scheduler, Sequence, Work
 from pykaito.runtime.hf.sequence_output import SequenceOutput
@@ -62,7 +63,7 @@ class BatchEngine:
     ) -> None:
         self._loaded = loaded
         self._runner = runner
-        self._longest = longest_in_batch(loaded.model.config.get_text_config())
+        self._longest = longest_steady(loaded.model.config.get_text_config())
         self._defaults = loaded.model.generation_config.to_diff_dict()
         self._max_running = 1 if runner is None else max_running
         self._max_waiting = max_waiting
@@ -78,7 +79,9 @@ class BatchEngine:
         self._typical_seconds = FIRST_GUESS
         # What follows is the thread's alone.
         self._scheduler = (
-            None if runner is None else Scheduler(runner.cache, max_running)
+            None
+            if runner is None
+            else Scheduler(runner.cache, max_running, switch=runner.switch)
         )
         self._static: deque[_Generation] = deque()
         self._outbox = _Outbox()
@@ -245,7 +248,7 @@ class BatchEngine:
         try:
             asking = [index for index, work in enumerate(works) if work.asks]
             scores, order = self._runner.forward(
-                [(work.span, work.tokens, work.asks) for work in works]
+                [Part(work.span, work.tokens, work.asks) for work in works]
             )
             choices = (
                 choose(scores, [works[index].sequence.sampler for index in order])

@@ -3,16 +3,19 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from pykaito.runtime.hf.kv_cache import KVCache, LayerShape
+from pykaito.runtime.hf.moving_positions import switching_length
 from pykaito.runtime.hf.ragged_attention import (
     ATTENTION,
     CURRENT,
     Attend,
     RaggedBatch,
+    Rules,
     Span,
     UnsupportedModelError,
     adapt_falcon,
@@ -23,8 +26,6 @@ Tensor = Any  # torch publishes no types that strict mode can read
 
 #: Kinds of layers whose attention is ours.
 LAYERS = {"full_attention", "sliding_attention"}
-#: Kinds of positions that change with the longest sequence of a batch.
-MOVING_POSITIONS = {"dynamic", "longrope"}
 #: How far scores may be from the model's own, as a share of these: rounding.
 TOLERANCE = {torch.float32: 1e-3}
 ROUGH_TOLERANCE = 0.1
@@ -54,8 +55,8 @@ def layer_shapes(model: Any) -> list[LayerShape]:
     except Exception as error:  # the model's code was not made for it
         raise UnsupportedModelError(f"it fails on a ragged batch: {error}") from error
     count = len(learn.shapes)
-    if sorted(learn.shapes) != list(range(count)):
-        raise UnsupportedModelError("not all of its layers attend")
+    if not count or sorted(learn.shapes) != list(range(count)):
+        raise UnsupportedModelError("its layers do not ask for attention as others do")
     return [learn.shapes[layer] for layer in range(count)]
 
 
@@ -67,19 +68,6 @@ def _check_config(config: Any) -> None:
         raise UnsupportedModelError("its attention is in chunks")
 
 
-def longest_in_batch(config: Any) -> int | None:
-    """Return how long sequences may be that share a batch; None: any length.
-
-    Beyond its original context a model with LongRoPE has other positions, for
-    all sequences that it reads at once.
-    """
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") not in MOVING_POSITIONS:
-        return None
-    original = rope.get("original_max_position_embeddings")
-    return int(original or config.max_position_embeddings)
-
-
 class _Learn:
     """Attends within one sequence, and notes what each layer keeps."""
 
@@ -87,14 +75,7 @@ class _Learn:
         self.shapes: dict[int, LayerShape] = {}
 
     def attend(
-        self,
-        layer: int,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        *,
-        scale: float | None,
-        window: int | None,
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, rules: Rules
     ) -> Tensor:
         """See `Attend.attend`."""
         self.shapes[layer] = LayerShape(
@@ -104,11 +85,22 @@ class _Learn:
             dtype=keys.dtype,
             device=keys.device,
         )
-        return attend_causally(queries, keys, values, scale=scale, window=window)
+        return attend_causally(queries, keys, values, rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a step reads of one sequence."""
+
+    span: Span
+    #: The tokens of the span.
+    tokens: Sequence[int]
+    #: Whether scores are wanted for what comes after them.
+    asks: bool = True
 
 
 class ModelRunner:
-    """Runs a model over spans of sequences.
+    """Runs a model over parts of sequences.
 
     Args:
         model: One whose layers `layer_shapes` has found.
@@ -120,6 +112,8 @@ class ModelRunner:
         self.cache = cache
         parameters = inspect.signature(model.forward).parameters
         self._chooses = "logits_to_keep" in parameters
+        #: See `switching_length`.
+        self.switch = switching_length(model.config.get_text_config())
 
     def check(self) -> None:
         """See whether two sequences side by side have the scores of each alone.
@@ -127,24 +121,22 @@ class ModelRunner:
         Raises:
             UnsupportedModelError: if not.
         """
-        ends: list[tuple[list[int], Tensor]] = []
-        rows = [self.cache.take(8) for _ in range(2)]
+        taken = [self.cache.take(len(tokens)) for tokens in _EXAMPLES]
+        rows = [row for row in taken if row is not None]
         # The whole beginning, then a token or a few more, then a token each.
         for cuts in [(0, 4), (0, 2)], [(4, 5), (2, 5)], [(5, 6), (5, 6)]:
-            parts = []
-            for index, (start, end) in enumerate(cuts):
-                row = rows[index]
-                assert row is not None  # noqa: S101 - the cache is empty
-                tokens = _EXAMPLES[index][start:end]
-                parts.append((Span(row, start, end - start), tokens, True))
-            scores, order = self.forward(parts)
-        for row, index in zip(scores, order, strict=True):
-            ends.append((_EXAMPLES[index], row))
+            scores, order = self.forward(
+                [
+                    Part(Span(row, start, end - start), tokens[start:end])
+                    for row, tokens, (start, end) in zip(
+                        rows, _EXAMPLES, cuts, strict=True
+                    )
+                ]
+            )
         for row in rows:
-            if row is not None:
-                self.cache.release(row)
-        for tokens, found in ends:
-            alone = torch.tensor([tokens], device=self._model.device)
+            self.cache.release(row)
+        for index, found in zip(order, scores, strict=True):
+            alone = torch.tensor([_EXAMPLES[index]], device=self._model.device)
             with torch.inference_mode():
                 expected = self._model(alone, use_cache=False).logits[0, -1]
             tolerance = TOLERANCE.get(found.dtype, ROUGH_TOLERANCE)
@@ -152,32 +144,35 @@ class ModelRunner:
             if not error <= tolerance * expected.float().norm():
                 raise UnsupportedModelError("its scores are others in a ragged batch")
 
-    def forward(
-        self, spans: Sequence[tuple[Span, Sequence[int], bool]]
-    ) -> tuple[Tensor, list[int]]:
+    def forward(self, parts: Sequence[Part]) -> tuple[Tensor, list[int]]:
         """Read tokens; keys and values go to the spans' rows.
 
-        Args:
-            spans: Each with its tokens, and whether scores are wanted for what
-                comes after them.
-
         Returns:
-            A row of scores for each span that wants them, and those spans' indices.
+            A row of scores for each part that asks, and those parts' indices.
         """
-        order = sorted(range(len(spans)), key=lambda index: _place(spans[index][0]))
+        order = sorted(range(len(parts)), key=lambda index: _place(parts[index].span))
+        far = [index for index in order if self._is_far(parts[index].span)]
+        near = [index for index in order if index not in far] if far else order
+        scores = [
+            self._read([parts[index] for index in some]) for some in (near, far) if some
+        ]
+        asking = [index for index in (*near, *far) if parts[index].asks]
+        return torch.cat(scores) if len(scores) > 1 else scores[0], asking
+
+    def _is_far(self, span: Span) -> bool:
+        return self.switch is not None and span.end > self.switch
+
+    def _read(self, parts: Sequence[Part]) -> Tensor:
         tokens: list[int] = []
         positions: list[int] = []
         last: list[int] = []
-        asking: list[int] = []
-        for index in order:
-            span, new, wants = spans[index]
-            tokens += new
-            positions += range(span.start, span.end)
-            if wants:
-                asking.append(index)
+        for part in parts:
+            tokens += part.tokens
+            positions += range(part.span.start, part.span.end)
+            if part.asks:
                 last.append(len(tokens) - 1)
         device = self._model.device
-        batch = _OnEachDevice(self.cache, [spans[index][0] for index in order])
+        batch = _OnEachDevice(self.cache, [part.span for part in parts])
         options, keep = {}, None
         if len(last) < len(tokens):
             keep = torch.tensor(last, dtype=torch.long, device=device)
@@ -192,9 +187,9 @@ class ModelRunner:
         )
         if keep is not None and not self._chooses:
             scores = scores[keep]
-        for span, _, _ in spans:
-            span.row.length = span.end
-        return scores, asking
+        for part in parts:
+            part.span.row.length = part.span.end
+        return scores
 
 
 def _place(span: Span) -> tuple[bool, int]:
@@ -209,11 +204,14 @@ class _OnEachDevice:
         self._spans = spans
         self._batches: dict[Any, RaggedBatch] = {}
 
-    def attend(self, layer: int, queries: Tensor, *others: Any, **options: Any) -> Any:
+    def attend(
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, rules: Rules
+    ) -> Tensor:
+        """See `Attend.attend`."""
         device = queries.device
         if device not in self._batches:
             self._batches[device] = RaggedBatch(self._cache, self._spans, device)
-        return self._batches[device].attend(layer, queries, *others, **options)
+        return self._batches[device].attend(layer, queries, keys, values, rules)
 
 
 def _forward(

@@ -31,18 +31,30 @@ class UnsupportedModelError(Exception):
     """A model's attention is more than `attend` does; the message says what."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a layer attends, beside that no token sees those after it."""
+
+    #: What products are multiplied by; None: one over the root of the width.
+    scale: float | None = None
+    #: How many tokens back each one sees, itself included; None: all.
+    window: int | None = None
+    #: Products are bent to stay between this and its negative.
+    softcap: float | None = None
+    #: For each head, a product with nothing that takes its share of attention.
+    sinks: Tensor | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether products are what attention goes by."""
+        return self.softcap is None and self.sinks is None
+
+
 class Attend(Protocol):
     """What answers an attention layer while a model runs."""
 
     def attend(
-        self,
-        layer: int,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        *,
-        scale: float | None,
-        window: int | None,
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, rules: Rules
     ) -> Tensor:
         """Return the attention's output for each token.
 
@@ -51,9 +63,7 @@ class Attend(Protocol):
             queries: By token, head and width.
             keys: The same, of fewer heads where several share one.
             values: As the keys.
-            scale: What products are multiplied by; None: one over the root of
-                the width.
-            window: How many tokens back each one sees, itself included.
+            rules: The layer's.
         """
         ...
 
@@ -132,14 +142,7 @@ class RaggedBatch:
         ]
 
     def attend(
-        self,
-        layer: int,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        *,
-        scale: float | None,
-        window: int | None,
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, rules: Rules
     ) -> Tensor:
         """Write keys and values to the cache and attend; see `Attend.attend`."""
         cached_keys, cached_values = self._cache.keys[layer], self._cache.values[layer]
@@ -147,9 +150,7 @@ class RaggedBatch:
         cached_values.index_copy_(0, self._slots, values)
         found = queries.new_empty((*queries.shape[:2], values.shape[-1]))
         for query in self._queries:
-            _attend_slab(
-                query, queries, cached_keys, cached_values, found, scale, window
-            )
+            _attend_slab(query, queries, cached_keys, cached_values, found, rules)
         for offset, span in self._prompts:
             new = slice(offset, offset + span.count)
             seen = slice(span.row.start, span.row.start + span.end)
@@ -157,8 +158,7 @@ class RaggedBatch:
                 queries[new],
                 keys[new] if span.start == 0 else cached_keys[seen],
                 values[new] if span.start == 0 else cached_values[seen],
-                scale=scale,
-                window=window,
+                rules,
             )
         return found
 
@@ -211,22 +211,21 @@ def _attend_slab(
     keys: Tensor,
     values: Tensor,
     found: Tensor,
-    scale: float | None,
-    window: int | None,
+    rules: Rules,
 ) -> None:
     slots = slice(query.first_slot, query.first_slot + query.rows * query.width)
     by_row = (query.rows, query.width)
     row_keys = keys[slots].unflatten(0, by_row)[:, : query.longest].transpose(1, 2)
     row_values = values[slots].unflatten(0, by_row)[:, : query.longest].transpose(1, 2)
-    heads = keys.shape[1]
     # Heads that share keys are several queries of one head: nothing is repeated.
-    asked = queries[query.tokens].unflatten(1, (heads, -1))
-    answers = scaled_dot_product_attention(
-        asked,
+    by_head = (keys.shape[1], -1)
+    answers = _attend(
+        queries[query.tokens].unflatten(1, by_head),
         row_keys,
         row_values,
-        attn_mask=query.mask(window, queries.dtype),
-        scale=scale,
+        query.mask(rules.window, queries.dtype),
+        rules,
+        None if rules.sinks is None else rules.sinks.unflatten(0, by_head),
     ).flatten(1, 2)
     if query.wanted is None:
         found[query.tokens] = answers
@@ -235,34 +234,60 @@ def _attend_slab(
 
 
 def attend_causally(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    *,
-    scale: float | None,
-    window: int | None,
+    queries: Tensor, keys: Tensor, values: Tensor, rules: Rules
 ) -> Tensor:
     """Attend for the last tokens of one sequence, whose keys are all there."""
     new, total = queries.shape[0], keys.shape[0]
     shared = queries.shape[1] // keys.shape[1]
-    keys = keys.repeat_interleave(shared, dim=1)
-    values = values.repeat_interleave(shared, dim=1)
     mask = None
-    if new < total or (window is not None and window < total):
+    bounded = rules.window is not None and rules.window < total
+    if new < total or bounded or not rules.plain:
         at = torch.arange(total, device=queries.device)
         of = at[total - new :, None]
-        mask = at <= of
-        if window is not None:
-            mask &= at > of - window
-    answers = scaled_dot_product_attention(
+        seen = at <= of
+        if rules.window is not None:
+            seen &= at > of - rules.window
+        mask = torch.zeros(seen.shape, dtype=queries.dtype, device=seen.device)
+        mask.masked_fill_(~seen, float("-inf"))
+    answers = _attend(
         queries.transpose(0, 1)[None],
-        keys.transpose(0, 1)[None],
-        values.transpose(0, 1)[None],
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scale,
+        keys.repeat_interleave(shared, dim=1).transpose(0, 1)[None],
+        values.repeat_interleave(shared, dim=1).transpose(0, 1)[None],
+        mask,
+        rules,
+        None if rules.sinks is None else rules.sinks[:, None],
     )
     return answers[0].transpose(0, 1)
+
+
+def _attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    rules: Rules,
+    sinks: Tensor | None,
+) -> Tensor:
+    """Attend, by row, head, token and width; causally if there is no mask."""
+    if rules.plain:
+        return scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=rules.scale,
+        )
+    scale = rules.scale or queries.shape[-1] ** -0.5
+    products = (queries @ keys.transpose(-1, -2)).float() * scale
+    if rules.softcap is not None:
+        products = torch.tanh(products / rules.softcap) * rules.softcap
+    products = products + mask
+    if sinks is not None:
+        nothing = sinks[..., None].expand(*products.shape[:-1], 1)
+        products = torch.cat([products, nothing.to(products.dtype)], dim=-1)
+    shares = products.softmax(dim=-1)[..., : keys.shape[-2]]
+    return shares.to(values.dtype) @ values
 
 
 #: Arguments that change nothing here: there is no training, positions are in the
@@ -284,6 +309,8 @@ def _attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend as transformers asks for it: by batch, head, token and width."""
@@ -303,8 +330,7 @@ def _attention(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
-        scale=scaling,
-        window=sliding_window,
+        Rules(scaling, sliding_window, softcap, s_aux),
     )
     return answers[None], None
 
@@ -346,7 +372,6 @@ class _FalconForward:
             query[0].transpose(0, 1),
             key[0].transpose(0, 1),
             fused[:, :, -1],
-            scale=None,
-            window=None,
+            Rules(),
         )
         return attention.dense(answers.flatten(1))[None], None

@@ -65,12 +65,15 @@ class Scheduler:
     Args:
         cache: Where they get their rows.
         most: How many may be in the batch.
+        switch: The length at which a sequence has to be read anew, and at once,
+            since its positions are others from there on; None: no length.
     """
 
-    def __init__(self, cache: KVCache, most: int) -> None:
+    def __init__(self, cache: KVCache, most: int, switch: int | None = None) -> None:
         self._cache = cache
         self._prefixes = PrefixCache(cache)
         self._most = most
+        self._switch = switch
         self._waiting: deque[Sequence] = deque()
         #: By when they joined.
         self._running: list[Sequence] = []
@@ -93,10 +96,15 @@ class Scheduler:
         for sequence in sorted(self._running, key=_has_prompt_to_read):
             if sequence.row is None:
                 continue  # it has just made room
-            count = min(len(sequence.tokens) - sequence.computed, budget)
+            count = len(sequence.tokens) - sequence.computed
+            if self._is_far(len(sequence.tokens)):
+                if not self._is_far(sequence.computed):
+                    sequence.computed, count = 0, len(sequence.tokens)
+            else:
+                count = min(count, budget)
             if count and self._widen(sequence, sequence.computed + count):
                 planned.append((sequence, count))
-                budget -= count
+                budget = max(0, budget - count)
         return [
             Work(sequence, Span(sequence.row, sequence.computed, count))
             for sequence, count in planned
@@ -110,8 +118,9 @@ class Scheduler:
 
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out; its beginning may serve others."""
-        if sequence.row is not None:
-            self._prefixes.keep(sequence.tokens, sequence.row)
+        row = sequence.row
+        if row is not None and not self._is_far(row.length):
+            self._prefixes.keep(sequence.tokens, row)
         self.drop(sequence)
 
     def drop(self, sequence: Sequence, *, spoiled: bool = False) -> None:
@@ -141,11 +150,22 @@ class Scheduler:
                 return
             self._waiting.popleft()
             sequence.row = row
-            running = [
-                (one.tokens, one.row) for one in self._running if one.row is not None
-            ]
-            sequence.computed = self._prefixes.reuse(sequence.tokens, row, running)
+            if not self._is_far(len(sequence.tokens)):
+                sequence.computed = self._reuse(sequence.tokens, row)
             self._running.append(sequence)
+
+    def _is_far(self, length: int) -> bool:
+        """Whether a sequence of this length has the positions of long ones."""
+        return self._switch is not None and length > self._switch
+
+    def _reuse(self, tokens: list[int], row: Row) -> int:
+        """Copy to a row what others have in common with it; return how much."""
+        running = [
+            (one.tokens, one.row)
+            for one in self._running
+            if one.row is not None and not self._is_far(one.row.length)
+        ]
+        return self._prefixes.reuse(tokens, row, running)
 
     def _take(self, tokens: int) -> Row | None:
         """Return a row, at the cost of what is kept for later."""

@@ -1,0 +1,375 @@
+"""Requests that share a batch: each is answered as if it were alone.
+
+Short in `make test`; SOAK_FACTOR multiplies prompts and disconnects.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    GptOssConfig,
+    MambaConfig,
+    MistralConfig,
+    Phi3Config,
+    PhiConfig,
+    Qwen2Config,
+    Qwen3MoeConfig,
+)
+
+from pykaito.runtime.hf.batch_engine import BatchEngine, _Generation
+from pykaito.runtime.hf.engine import GenerationRequest
+from pykaito.runtime.hf.errors import EngineError, InvalidRequestError
+from pykaito.runtime.hf.flags import parse_flags
+from pykaito.runtime.hf.kv_cache import UNIT, KVCache
+from pykaito.runtime.hf.loading import LoadedModel
+from pykaito.runtime.hf.model_runner import ModelRunner, layer_shapes
+from pykaito.runtime.hf.scheduler import STEP_TOKENS, Sequence
+from pykaito.runtime.hf.start_engine import start_runner
+
+from .test_status_endpoints import samples
+
+Load = Callable[[str], LoadedModel]
+SOAK = int(os.environ.get("SOAK_FACTOR", "1"))
+GREEDY = {"do_sample": False}
+ANSWER = 24
+
+
+@pytest.fixture(scope="module")
+def exact(loaded_model: Load) -> Load:
+    """Models in float32, where rounding decides nothing."""
+    models: dict[str, LoadedModel] = {}
+
+    def load(architecture: str) -> LoadedModel:
+        if architecture not in models:
+            loaded = loaded_model(architecture)
+            path = loaded.model.name_or_path
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+            models[architecture] = replace(loaded, model=model.eval())
+        return models[architecture]
+
+    return load
+
+
+def engine_of(loaded: LoadedModel, **limits: int) -> BatchEngine:
+    runner = start_runner(parse_flags([]), loaded)
+    assert runner is not None
+    limits = {"max_running": 8, "max_waiting": 500} | limits
+    return BatchEngine(loaded, runner, **limits)
+
+
+@pytest.fixture
+async def engine(exact: Load) -> AsyncIterator[BatchEngine]:
+    engine = engine_of(exact("phi3"))
+    yield engine
+    engine.close()
+    engine.join(10)
+
+
+def request(prompt: tuple[int, ...], **changes: Any) -> GenerationRequest:
+    fields: dict[str, Any] = {"max_new_tokens": ANSWER, "options": GREEDY}
+    return GenerationRequest(id="test", prompt=prompt, **(fields | changes))
+
+
+async def answer(engine: BatchEngine, wanted: GenerationRequest) -> list[int]:
+    chunks = engine.submit(wanted).chunks()
+    return [token async for chunk in chunks for token in chunk.token_ids]
+
+
+def random_prompts(count: int, *, seed: int = 0) -> list[tuple[int, ...]]:
+    dice = random.Random(seed)  # noqa: S311 - no secret
+    return [
+        tuple(dice.randrange(10, 2000) for _ in range(dice.randint(1, 150)))
+        for _ in range(count)
+    ]
+
+
+def generated(loaded: LoadedModel, prompt: tuple[int, ...]) -> list[int]:
+    ids = torch.tensor([prompt])
+    with torch.inference_mode():
+        found = loaded.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=ANSWER,
+            do_sample=False,
+        )
+    tokens: list[int] = found[0, len(prompt) :].tolist()
+    return tokens
+
+
+@pytest.mark.parametrize("architecture", ["phi3", "falcon", "llama"])
+async def test_greedy_answers_are_those_of_generate_alone_or_with_others(
+    architecture: str, exact: Load
+) -> None:
+    loaded = exact(architecture)
+    prompts = random_prompts(10 * SOAK)
+    expected = [generated(loaded, prompt) for prompt in prompts]
+    engine = engine_of(loaded)
+    together = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in prompts)
+    )
+    alone = [await answer(engine, request(prompt)) for prompt in prompts]
+    engine.close()
+    engine.join(10)
+    assert together == expected
+    assert alone == expected
+
+
+async def test_requests_of_all_kinds_beside_each_other_are_answered_as_alone(
+    engine: BatchEngine,
+) -> None:
+    sampled = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    prompt = (40, 41, 42, 43)
+    kinds = [
+        request(prompt),
+        request(prompt, options=sampled, seed=1),
+        request(prompt, options=sampled | {"top_k": 5, "top_p": 0.9}, seed=2),
+        request(prompt, options=sampled | {"min_p": 0.1}, seed=3, sequences=3),
+        request(prompt, options=GREEDY | {"repetition_penalty": 1.5}),
+        request(prompt, presence_penalty=2.0, frequency_penalty=1.0),
+        request(prompt, logit_bias={50: 5.0}, top_logprobs=3),
+        request(prompt, options=GREEDY | {"min_new_tokens": 20, "eos_token_id": 99}),
+        request(prompt, options=GREEDY | {"num_beams": 2}, sequences=2),
+        request(prompt, options=GREEDY | {"no_repeat_ngram_size": 2}),
+    ]
+    alone = [await answer(engine, kind) for kind in kinds]
+    together = await asyncio.gather(*(answer(engine, kind) for kind in kinds))
+    for one, same in zip(alone, together, strict=True):
+        assert sorted(one) == sorted(same)  # sequences of one request interleave
+
+
+async def test_the_batch_goes_on_while_generate_runs(engine: BatchEngine) -> None:
+    beams = GREEDY | {"num_beams": 2}
+    long = engine.submit(request((5,), options=beams, max_new_tokens=4000))
+    assert len(await answer(engine, request((40, 41, 42)))) == ANSWER
+    assert engine.running == 1
+    long.cancel()
+    assert [chunk async for chunk in long.chunks()] == []
+
+
+async def test_a_request_joins_while_another_runs(engine: BatchEngine) -> None:
+    long = engine.submit(request((5,), max_new_tokens=4000, options=NEVER_ENDING))
+    chunks = long.chunks()
+    await anext(chunks)
+    assert len(await answer(engine, request((40, 41, 42)))) == ANSWER
+    assert engine.running == 1
+    long.cancel()
+
+
+NEVER_ENDING = GREEDY | {"eos_token_id": 1999}
+
+
+async def test_a_long_prompt_is_read_in_parts(engine: BatchEngine, exact: Load) -> None:
+    prompt = sum(random_prompts(20), ())[: 2 * STEP_TOKENS + 9]
+    expected = generated(exact("phi3"), prompt)
+    found, _ = await asyncio.gather(
+        answer(engine, request(prompt)), answer(engine, request((5, 6)))
+    )
+    assert found == expected
+
+
+async def test_a_failure_inside_the_model_leaves_the_others_alone(
+    engine: BatchEngine,
+) -> None:
+    prompts = random_prompts(6)
+    expected = [await answer(engine, request(prompt)) for prompt in prompts]
+    beyond_the_vocabulary = request((10**6,))
+    with engine._changed:  # so that they come to the same step
+        others = [
+            asyncio.ensure_future(answer(engine, request(prompt))) for prompt in prompts
+        ]
+        failing = engine.submit(beyond_the_vocabulary)
+        await asyncio.sleep(0)
+    with pytest.raises(EngineError, match="generation failed"):
+        await anext(failing.chunks())
+    assert await asyncio.gather(*others) == expected
+
+
+async def test_a_request_that_never_fits_is_refused(exact: Load) -> None:
+    loaded = exact("phi3")
+    flags = parse_flags(["--kv_cache_memory_bytes=1"])
+    runner = start_runner(flags, replace(loaded, context_length=2 * UNIT))
+    engine = BatchEngine(loaded, runner, max_running=8, max_waiting=8)
+    with pytest.raises(InvalidRequestError, match=f"the server's memory holds {UNIT}"):
+        engine.submit(request((5,), max_new_tokens=UNIT))
+    engine.close()
+
+
+async def test_requests_beyond_the_memory_wait_and_are_answered(exact: Load) -> None:
+    """Twelve of 400 tokens need more rows of 512 than a unit has."""
+    loaded = exact("llama")
+    runner = ModelRunner(loaded.model, KVCache(layer_shapes(loaded.model), UNIT))
+    engine = BatchEngine(loaded, runner, max_running=16, max_waiting=16)
+    prompts = [prompt * 3 for prompt in random_prompts(40) if len(prompt) > 110][:12]
+    assert len(prompts) == 12
+    expected = [generated(loaded, prompt) for prompt in prompts]
+    found = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in prompts)
+    )
+    assert found == expected
+    engine.close()
+    engine.join(10)
+
+
+def live() -> int:
+    gc.collect()
+    kinds = {_Generation, Sequence}
+    return sum(type(one) in kinds for one in gc.get_objects())
+
+
+def test_clients_that_hang_up_leave_nothing_behind(start_server: Any) -> None:
+    server = start_server("--max_num_seqs=8")
+    body = {"prompt": "a", "max_tokens": 4000, "temperature": 0, "stream": True}
+    body |= {"logit_bias": {"3": -100, "7": -100}, "n": 1}  # never an end token
+
+    async def hang_up(http: httpx.AsyncClient, count: int) -> None:
+        for _ in range(count):
+            async with http.stream("POST", "/v1/completions", json=body) as reply:
+                lines = reply.aiter_lines()
+                await anext(lines)
+
+    async def many(count: int) -> None:
+        limits = httpx.Limits(max_connections=None)
+        url = server.url
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http:
+            await asyncio.gather(*(hang_up(http, count) for _ in range(10)))
+
+    def idle() -> None:
+        while server.lifecycle.engine.running or server.lifecycle._in_flight:
+            pass
+
+    asyncio.run(many(1))
+    idle()
+    threads, objects = threading.active_count(), live()
+    asyncio.run(many(5 * SOAK))
+    idle()
+    assert threading.active_count() <= threads
+    assert live() <= objects
+    assert server.lifecycle.engine.cache_usage == 0
+    assert samples(server)["vllm:num_requests_running", ""] == 0
+    assert server.http.post("/v1/completions", json={"prompt": "a"}).is_success
+
+
+COMMON: dict[str, Any] = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+SHARED = COMMON | {"intermediate_size": 96, "num_key_value_heads": 2, "pad_token_id": 0}
+LAYERS = ["sliding_attention", "full_attention"]
+SHARING: dict[str, Any] = {
+    "falcon-40b": FalconConfig(
+        **COMMON, new_decoder_architecture=True, num_kv_heads=2, alibi=False
+    ),
+    "gemma-3": Gemma3TextConfig(
+        **SHARED, head_dim=16, sliding_window=8, layer_types=LAYERS
+    ),
+    "gemma-2": Gemma2Config(**SHARED, head_dim=16, sliding_window=8),
+    "gpt-oss": GptOssConfig(**SHARED, head_dim=16, num_local_experts=4),
+    "gpt-neox": GPTNeoXConfig(**COMMON),
+    "mistral": MistralConfig(**SHARED, sliding_window=8),
+    "phi-2": PhiConfig(**SHARED),
+    # Longer than 64, a sequence has other positions.
+    "phi-3-long": Phi3Config(
+        **SHARED,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0] * 8,
+            "long_factor": [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+            "original_max_position_embeddings": 64,
+        },
+        original_max_position_embeddings=64,
+    ),
+    "qwen-2": Qwen2Config(**SHARED),
+    "qwen-3-moe": Qwen3MoeConfig(
+        **SHARED,
+        head_dim=16,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=32,
+    ),
+}
+ALONE: dict[str, tuple[Any, str]] = {
+    "falcon-rw": (FalconConfig(**COMMON, alibi=True), "ALiBi"),
+    "bloom": (
+        BloomConfig(vocab_size=512, hidden_size=64, n_layer=2, n_head=4),
+        "other",
+    ),
+    "mamba": (
+        MambaConfig(vocab_size=512, hidden_size=64, num_hidden_layers=2),
+        "linear_attention",
+    ),
+}
+
+
+def model_of(config: Any, like: LoadedModel) -> LoadedModel:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for weights in model.parameters():
+        weights.data.mul_(3)  # so that attention matters
+    return replace(like, model=model, context_length=512)
+
+
+@pytest.mark.parametrize("name", SHARING)
+async def test_models_of_other_families_share_a_batch_too(
+    name: str, loaded_model: Load
+) -> None:
+    loaded = model_of(SHARING[name], loaded_model("llama"))
+    prompts = [
+        tuple(token % 500 + 3 for token in prompt) for prompt in random_prompts(6)
+    ]
+    expected = [generated(loaded, prompt) for prompt in prompts]
+    engine = engine_of(loaded)
+    found = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in prompts)
+    )
+    engine.close()
+    engine.join(10)
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ALONE)
+async def test_a_model_that_cannot_share_a_batch_is_asked_one_at_a_time(
+    name: str, loaded_model: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, reason = ALONE[name]
+    loaded = model_of(config, loaded_model("llama"))
+    assert start_runner(parse_flags([]), loaded) is None
+    assert "requests are answered one at a time" in caplog.messages
+    assert reason in caplog.records[-1].__dict__["reason"]
+    engine = BatchEngine(loaded, None, max_running=8, max_waiting=2)
+    assert (engine.batching, engine.places) == (False, 3)
+    prompts = [(40, 41), (50,)]
+    expected = [generated(loaded, prompt) for prompt in prompts]
+    found = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in prompts)
+    )
+    engine.close()
+    engine.join(10)
+    assert found == expected
+
+
+def test_metrics_say_whether_requests_share_a_batch(start_server: Any) -> None:
+    server = start_server()
+    found = samples(server)
+    assert found["kaito_continuous_batching", ""] == 1
+    assert found["vllm:kv_cache_usage_perc", ""] == 0

@@ -1,0 +1,123 @@
+"""Sequences come, grow and go: each finds its own tokens again, and no other's."""
+
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pykaito.runtime.hf.kv_cache import (
+    NARROWEST,
+    UNIT,
+    KVCache,
+    LayerShape,
+    Row,
+    row_width,
+)
+
+LAYER = LayerShape(
+    heads=1,
+    key_width=1,
+    value_width=1,
+    dtype=torch.float32,
+    device=torch.device("cpu"),
+)
+UNITS = 6
+
+
+def make(units: int = UNITS) -> KVCache:
+    return KVCache([LAYER], units * UNIT)
+
+
+def write(cache: KVCache, row: Row, mark: int, tokens: int) -> None:
+    for tensor in (cache.keys[0], cache.values[0]):
+        tensor[row.start : row.start + tokens] = mark
+    row.length = tokens
+
+
+def content(cache: KVCache, row: Row) -> set[float]:
+    slots = slice(row.start, row.start + row.length)
+    found = torch.cat([cache.keys[0][slots], cache.values[0][slots]])
+    return set(found.flatten().tolist())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["take", "grow", "release"]),
+            st.integers(1, 2 * UNIT),
+            st.integers(0, 100),
+        ),
+        max_size=60,
+    )
+)
+def test_rows_keep_their_content_whatever_others_do(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    cache, rows, marks = make(), {}, iter(range(1, 1000))
+    for what, tokens, which in steps:
+        if what == "take":
+            row = cache.take(tokens)
+            if row is not None:
+                mark = next(marks)
+                write(cache, row, mark, tokens)
+                rows[mark] = row
+        elif rows:
+            mark = sorted(rows)[which % len(rows)]
+            if what == "release":
+                cache.release(rows.pop(mark))
+            else:
+                wider = cache.grow(rows[mark], tokens)
+                if wider is not None:
+                    assert wider.slab.width >= tokens
+                    rows[mark] = wider
+        for mark, row in rows.items():
+            assert content(cache, row) == {mark}
+    for row in rows.values():
+        cache.release(row)
+    assert cache.usage == 0
+
+
+def test_rows_of_one_width_lie_side_by_side() -> None:
+    cache = make()
+    rows = [cache.take(NARROWEST) for _ in range(4)]
+    starts = [row.start for row in rows if row is not None]
+    assert starts == [0, NARROWEST, 2 * NARROWEST, 3 * NARROWEST]
+
+
+def test_the_last_row_takes_the_place_of_one_that_is_freed() -> None:
+    cache = make()
+    rows: list[Any] = [cache.take(NARROWEST) for _ in range(3)]
+    for mark, row in enumerate(rows, 1):
+        write(cache, row, mark, NARROWEST)
+    cache.release(rows[0])
+    assert rows[2].start == 0
+    assert content(cache, rows[2]) == {3}
+
+
+def test_there_is_never_more_than_the_memory_holds() -> None:
+    cache = make(units=1)
+    rows = 0
+    while cache.take(NARROWEST) is not None:
+        rows += 1
+    assert rows == UNIT // NARROWEST
+    assert cache.usage == 1
+    assert cache.take(1) is None
+
+
+def test_a_sequence_that_is_too_long_for_all_of_it_is_known() -> None:
+    cache = make(units=3)
+    assert cache.fits(2 * UNIT)
+    assert not cache.fits(2 * UNIT + 1)  # its row would be four units wide
+
+
+def test_a_row_is_less_than_twice_as_wide_as_it_must_be() -> None:
+    for tokens in range(NARROWEST + 1, 4 * NARROWEST):
+        assert tokens <= row_width(tokens) < 2 * tokens
+
+
+def test_rows_that_are_kept_for_later_do_not_count_as_used() -> None:
+    cache = make()
+    assert cache.take(NARROWEST, kept=True) is not None
+    assert cache.usage == 0
