@@ -2,13 +2,14 @@
 
 import sys
 
-from hack.bench import operator_memory, plan_cpu
+from hack.bench import operator_memory, plan_cpu, transformers_throughput
 
 
 def main() -> int:
     """Run the benchmarks; return the exit status."""
     plan_cpu.run()
     operator_memory.run()
+    transformers_throughput.run()
     return 0
 
 

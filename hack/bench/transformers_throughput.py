@@ -33,7 +33,7 @@ SERVE = "transformers serve"
 BATCHING = "transformers serve --continuous-batching"
 
 #: Requests at once, and how many of them are answered for one figure.
-LOADS = {1: 8, 8: 24, 32: 96}
+LOADS = {1: 8, 8: 16, 32: 64}
 ANSWER_TOKENS = 64
 PROMPT_WORDS = 32
 #: Beside which short requests are timed: their prompts and answers are long.
@@ -172,7 +172,6 @@ def measure(servers: Sequence[Server]) -> dict[tuple[str, int], float]:
                 used = server.cpu_seconds() - before
             tokens = sum(answer.tokens for answer in answers)
             figures[server.name, at_once] = tokens / used
-            print(server.name, at_once, round(tokens / used, 1), flush=True)
     return figures
 
 

@@ -176,14 +176,6 @@ class BatchEngine:
         total = len(request.prompt) + request.max_new_tokens
         if params is None or (self._longest is not None and total > self._longest):
             return []
-        assert self._runner is not None  # noqa: S101 - as the caller has seen
-        if not self._runner.cache.fits(total):
-            raise InvalidRequestError(
-                f"found {len(request.prompt)} tokens of prompt and "
-                f"{request.max_new_tokens} to generate, the server's memory holds "
-                f"{self._runner.cache.slots}: ask for fewer",
-                code="context_length_exceeded",
-            )
         sequences: list[Sequence] = []
         for index in range(request.sequences):
             sequence = Sequence(
@@ -201,10 +193,16 @@ class BatchEngine:
     # What follows runs on the thread.
 
     def _run(self) -> None:
-        while self._wait():
-            self._step()
-            if self._static:
-                self._generate(self._static.popleft())
+        try:
+            while self._wait():
+                self._step()
+                if self._static:
+                    self._generate(self._static.popleft())
+        except Exception as error:
+            # Nobody would be answered any more, and nobody would know.
+            log.exception("the engine failed")
+            self._failure = f"the engine failed: {_first_line(error)}"
+            self.close()
 
     def _wait(self) -> bool:
         """Wait until there is something to do; False once closed."""

@@ -114,9 +114,10 @@ class KVCache:
         )
         return taken / max(1, self.slots)
 
-    def fits(self, tokens: int) -> bool:
-        """Whether a sequence of so many tokens fits when it is alone."""
-        return slots_needed(tokens) <= self.slots
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence that fits, when it is alone."""
+        return 1 << (self.slots.bit_length() - 1)
 
     def take(self, tokens: int, *, kept: bool = False) -> Row | None:
         """Return a row for so many tokens, or None if there is no room."""

@@ -32,15 +32,16 @@ class PrefixCache:
         self._kept: list[tuple[Tokens, Row]] = []
 
     def keep(self, tokens: Sequence[int], row: Row) -> None:
-        """Copy a sequence's row, if there is room for it beside the others."""
+        """Copy a sequence's row, in place of older ones if need be."""
         if row.length < LEAST:
             return
         if len(self._kept) >= MOST_KEPT:
             self.evict()
-        kept = self._cache.take(row.length, kept=True)
-        if kept is not None:
-            self._cache.copy(row, kept, row.length)
-            self._kept.append((np.asarray(tokens[: row.length]), kept))
+        while (kept := self._cache.take(row.length, kept=True)) is None:
+            if not self.evict():
+                return
+        self._cache.copy(row, kept, row.length)
+        self._kept.append((np.asarray(tokens[: row.length]), kept))
 
     def evict(self) -> bool:
         """Free the row that was of no use for longest; False if there is none."""

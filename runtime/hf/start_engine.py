@@ -40,18 +40,19 @@ def start_engine(
 ) -> StartedEngine:
     """Load the model and start generating for it; raises `LoadError`."""
     loaded = load_model(settings, progress, adapters)
+    runner = start_runner(settings, loaded)
     progress.finish()
     return StartedEngine(
         engine=BatchEngine(
             loaded,
-            start_runner(settings, loaded),
+            runner,
             max_running=settings.max_num_seqs,
             max_waiting=settings.max_queue,
         ),
         reader=PromptReader(
             loaded.tokenizer,
             chat_template=loaded.chat_template,
-            context_length=loaded.context_length,
+            context_length=_context_length(loaded, runner),
             vocabulary_size=loaded.vocabulary_size,
         ),
         defaults=_sampling_defaults(loaded),
@@ -76,6 +77,17 @@ def start_runner(settings: Settings, loaded: LoadedModel) -> ModelRunner | None:
         return None
     log.info("requests share a batch", extra={"cached_tokens": runner.cache.slots})
     return runner
+
+
+def _context_length(loaded: LoadedModel, runner: ModelRunner | None) -> int:
+    """Return the model's context, or as much of it as there is memory for."""
+    if runner is None or runner.cache.longest >= loaded.context_length:
+        return loaded.context_length
+    log.warning(
+        "the context is what the memory for keys and values holds",
+        extra={"asked": loaded.context_length, "context_length": runner.cache.longest},
+    )
+    return runner.cache.longest
 
 
 def _sampling_defaults(loaded: LoadedModel) -> dict[str, Any]:

@@ -31,9 +31,10 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
+from pykaito.runtime.hf import cache_memory, kv_cache
 from pykaito.runtime.hf.batch_engine import BatchEngine, _Generation
 from pykaito.runtime.hf.engine import GenerationRequest
-from pykaito.runtime.hf.errors import EngineError, InvalidRequestError
+from pykaito.runtime.hf.errors import EngineError, NotReadyError
 from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.kv_cache import UNIT, KVCache
 from pykaito.runtime.hf.loading import LoadedModel
@@ -199,14 +200,29 @@ async def test_a_failure_inside_the_model_leaves_the_others_alone(
     assert await asyncio.gather(*others) == expected
 
 
-async def test_a_request_that_never_fits_is_refused(exact: Load) -> None:
-    loaded = exact("phi3")
-    flags = parse_flags(["--kv_cache_memory_bytes=1"])
-    runner = start_runner(flags, replace(loaded, context_length=2 * UNIT))
-    engine = BatchEngine(loaded, runner, max_running=8, max_waiting=8)
-    with pytest.raises(InvalidRequestError, match=f"the server's memory holds {UNIT}"):
-        engine.submit(request((5,), max_new_tokens=UNIT))
-    engine.close()
+def test_a_request_that_never_fits_is_refused(
+    start_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kv_cache, "UNIT", 256)
+    monkeypatch.setattr(cache_memory, "UNIT", 256)
+    server = start_server("--kv_cache_memory_bytes=1")
+    card = server.http.get("/v1/models").json()["data"][0]
+    assert card["max_model_len"] == 256
+    body = {"prompt": [5] * 200, "max_tokens": 57}
+    reply = server.http.post("/v1/completions", json=body)
+    assert reply.status_code == 400
+    assert "leave room for 56" in reply.json()["error"]["message"]
+    assert server.http.post(
+        "/v1/completions", json=body | {"max_tokens": 56}
+    ).is_success
+
+
+async def test_a_mistake_in_the_engine_asks_for_a_restart(engine: BatchEngine) -> None:
+    """Rather than to answer nobody, as if nothing had happened."""
+    del engine._scheduler
+    with pytest.raises(NotReadyError):
+        await answer(engine, request((5, 6)))
+    assert engine.failure is not None
 
 
 async def test_requests_beyond_the_memory_wait_and_are_answered(exact: Load) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,10 +107,12 @@ def test_there_is_never_more_than_the_memory_holds() -> None:
     assert cache.take(1) is None
 
 
-def test_a_sequence_that_is_too_long_for_all_of_it_is_known() -> None:
-    cache = make(units=3)
-    assert cache.fits(2 * UNIT)
-    assert not cache.fits(2 * UNIT + 1)  # its row would be four units wide
+@pytest.mark.parametrize(("units", "longest"), [(1, UNIT), (3, 2 * UNIT)])
+def test_the_longest_sequence_that_fits_is_known(units: int, longest: int) -> None:
+    cache = make(units)
+    assert cache.longest == longest
+    assert cache.take(longest + 1) is None
+    assert cache.take(longest) is not None
 
 
 def test_a_row_is_less_than_twice_as_wide_as_it_must_be() -> None:
