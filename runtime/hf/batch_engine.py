@@ -1,17 +1,14 @@
 """The engine: one thread, a running batch, and ``generate`` beside it.
 
 Requests join and leave the batch between two of its steps. What only
-``generate`` can do runs there, one request at a time; before each of its tokens
+``generate`` can do runs there, one request at a time; after each of its tokens
 the batch takes a step, so that neither waits for the other's end.
 """
 
-import asyncio
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
 from collections.abc import Sequence as Items
 
 import torch
@@ -25,6 +22,7 @@ from pykaito.runtime.hf.errors import (
     NotReadyError,
     QueueFullError,
 )
+from pykaito.runtime.hf.generation import Outbox, RunningGeneration
 from pykaito.runtime.hf.loading import LoadedModel
 from pykaito.runtime.hf.model_runner import ModelRunner, Part
 from pykaito.runtime.hf.moving_positions import longest_steady
@@ -69,10 +67,10 @@ class BatchEngine:
         self._max_waiting = max_waiting
         self._changed = threading.Condition()
         #: All that were accepted and have not ended.
-        self._open: set[_Generation] = set()
+        self._open: set[RunningGeneration] = set()
         #: Those the thread has not seen yet, and those nobody waits for any more.
-        self._new: deque[_Generation] = deque()
-        self._gone: deque[_Generation] = deque()
+        self._new: deque[RunningGeneration] = deque()
+        self._gone: deque[RunningGeneration] = deque()
         self._closed = False
         self._failure: str | None = None
         #: Moving average of the seconds a request runs.
@@ -83,8 +81,8 @@ class BatchEngine:
             if runner is None
             else Scheduler(runner.cache, max_running, switch=runner.switch)
         )
-        self._static: deque[_Generation] = deque()
-        self._outbox = _Outbox()
+        self._static: deque[RunningGeneration] = deque()
+        self._outbox = Outbox()
         self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
         self._thread.start()
 
@@ -118,9 +116,9 @@ class BatchEngine:
         """Why it can never generate again, or None while it can."""
         return self._failure
 
-    def submit(self, request: GenerationRequest) -> "_Generation":
+    def submit(self, request: GenerationRequest) -> RunningGeneration:
         """Accept a request; see `Engine.submit`."""
-        generation = _Generation(request, self._leave_queue)
+        generation = RunningGeneration(request, self._leave_queue)
         if self._runner is not None:
             generation.sequences = self._sequences(generation)
         with self._changed:
@@ -145,7 +143,7 @@ class BatchEngine:
             left = tuple(self._open)
             self._open.clear()
             self._changed.notify()
-        outbox = _Outbox()
+        outbox = Outbox()
         for generation in left:
             generation.cancelled = True
             outbox.put(generation, NotReadyError("the server is shutting down"))
@@ -159,7 +157,7 @@ class BatchEngine:
         rounds = 1 + self.waiting / self._max_running
         return min(LONGEST_WAIT, self._typical_seconds * rounds)
 
-    def _leave_queue(self, generation: "_Generation") -> None:
+    def _leave_queue(self, generation: RunningGeneration) -> None:
         """Give a cancelled request's place to others: at once, if it waits."""
         with self._changed:
             if generation in self._open:
@@ -168,7 +166,7 @@ class BatchEngine:
             if generation.started_at is None:
                 self._open.discard(generation)
 
-    def _sequences(self, generation: "_Generation") -> list[Sequence]:
+    def _sequences(self, generation: RunningGeneration) -> list[Sequence]:
         """Return a request's sequences; none if it is one for ``generate``."""
         request = generation.request
         end_tokens = self._loaded.end_tokens(request)
@@ -194,10 +192,12 @@ class BatchEngine:
 
     def _run(self) -> None:
         try:
-            while self._wait():
-                self._step()
-                if self._static:
-                    self._generate(self._static.popleft())
+            # All of it: what is made inside cannot be changed outside.
+            with torch.inference_mode():
+                while self._wait():
+                    self._step()
+                    if self._static:
+                        self._generate(self._static.popleft())
         except Exception as error:
             # Nobody would be answered any more, and nobody would know.
             log.exception("the engine failed")
@@ -244,17 +244,12 @@ class BatchEngine:
             generation = work.sequence.owner
             generation.started_at = generation.started_at or now
         try:
-            asking = [index for index, work in enumerate(works) if work.asks]
             scores, order = self._runner.forward(
                 [Part(work.span, work.tokens, work.asks) for work in works]
             )
-            choices = (
-                choose(scores, [works[index].sequence.sampler for index in order])
-                if asking
-                else []
-            )
+            choices = choose(scores, [works[index].sequence.sampler for index in order])
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a model raises
-            self._explain_failure(error, works)
+            self._fail(works, error)
             return
         self._scheduler.done(works)
         for index, choice in zip(order, choices, strict=True):
@@ -275,7 +270,7 @@ class BatchEngine:
                 if not generation.sequences:
                     self._end(generation, None)
 
-    def _explain_failure(self, error: Exception, works: Items[Work]) -> None:
+    def _fail(self, works: Items[Work], error: Exception) -> None:
         """Fail the one request that made a step fail, and let the others go on."""
         if len(works) > 1 and not isinstance(error, torch.AcceleratorError):
             for work in works:
@@ -283,10 +278,9 @@ class BatchEngine:
                     self._advance([work])
             return
         for work in works:
-            generation = work.sequence.owner
-            self._end(generation, self._explain(error, emitted=True))
+            self._end(work.sequence.owner, self._explain(error, emitted=True))
 
-    def _generate(self, generation: "_Generation") -> None:
+    def _generate(self, generation: RunningGeneration) -> None:
         """Run one request through ``generate``, and the batch beside it."""
         if generation.cancelled:
             self._end(generation, None)
@@ -317,7 +311,7 @@ class BatchEngine:
         self._end(generation, outcome)
         self._outbox.send()
 
-    def _end(self, generation: "_Generation", outcome: ApiError | None) -> None:
+    def _end(self, generation: RunningGeneration, outcome: ApiError | None) -> None:
         """Take a request out, with what is left of it, and tell who waits for it."""
         if self._scheduler is not None:
             for sequence in generation.sequences:
@@ -354,65 +348,3 @@ class BatchEngine:
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-class _Generation:
-    """The event loop's end of a request, fed by the engine's thread."""
-
-    def __init__(
-        self, request: GenerationRequest, leave: Callable[["_Generation"], None]
-    ) -> None:
-        self.request = request
-        self.started_at: float | None = None
-        self.cancelled = False
-        #: Those of the batch that have not ended.
-        self.sequences: list[Sequence] = []
-        self._leave = leave
-        self.loop = asyncio.get_running_loop()
-        #: Chunks, then None at the end or an error instead of it. It holds at
-        #: most one item per token of the answer.
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
-
-    async def chunks(self) -> AsyncIterator[Chunk]:
-        """Iterate over the chunks, once; see `Generation.chunks`."""
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, ApiError):
-                raise event
-            yield event
-
-    def cancel(self) -> None:
-        """Stop at the next token, or leave the queue."""
-        self.cancelled = True
-        self._leave(self)
-
-    def receive(self, event: "Event") -> None:
-        """Take what comes next; called on the loop's thread."""
-        self._events.put_nowait(event)
-
-
-Event = Chunk | ApiError | None
-
-
-class _Outbox:
-    """Events on their way to event loops, which are woken once for many."""
-
-    def __init__(self) -> None:
-        self._events: list[tuple[_Generation, Event]] = []
-
-    def put(self, generation: _Generation, event: Event) -> None:
-        """Add an event."""
-        self._events.append((generation, event))
-
-    def send(self) -> None:
-        """Send all of them, in order."""
-        events, self._events = self._events, []
-        for loop in {generation.loop for generation, _ in events}:
-            mine = [one for one in events if one[0].loop is loop]
-            # The loop may be closed when the process is on its way out.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(_receive, mine)
-
-
-def _receive(events: Items[tuple[_Generation, Event]]) -> None:
-    for generation, event in events:
-        generation.receive(event)

@@ -29,7 +29,7 @@ def generate_static(
         loaded: The model.
         request: What to generate.
         emit: Given each chunk.
-        each_token: Called before each token; whatever it raises comes out here.
+        each_token: Called after each token; whatever it raises comes out here.
     """
     # Each request draws numbers of its own, whatever ran before it.
     if request.seed is None:
@@ -38,7 +38,7 @@ def generate_static(
         torch.manual_seed(request.seed)
     end_tokens = loaded.end_tokens(request)
     processors = logits_processors(request)
-    criteria: list[Any] = [EachToken(each_token)]
+    criteria: list[Any] = []
     outputs = [
         SequenceOutput(request, index, end_tokens=end_tokens, decode=loaded.decode)
         for index in range(request.sequences)
@@ -47,17 +47,17 @@ def generate_static(
         recorders = [one for one in processors if isinstance(one, LogprobRecorder)]
         recorder = recorders[0] if recorders else None
         criteria.append(TokenTap(outputs, recorder=recorder, emit=emit))
+    criteria.append(EachToken(each_token))
     prompt = torch.tensor([request.prompt], device=loaded.device)
-    with torch.inference_mode():
-        found = loaded.model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            logits_processor=processors,
-            stopping_criteria=criteria,
-            max_new_tokens=request.max_new_tokens,
-            num_return_sequences=request.sequences,
-            **request.options,
-        )
+    found = loaded.model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        logits_processor=processors,
+        stopping_criteria=criteria,
+        max_new_tokens=request.max_new_tokens,
+        num_return_sequences=request.sequences,
+        **request.options,
+    )
     if request.beam_search:
         # Its sequences are known only now.
         answers = found[:, prompt.shape[1] :].tolist()

@@ -32,10 +32,11 @@ from transformers import (
 )
 
 from pykaito.runtime.hf import cache_memory, kv_cache
-from pykaito.runtime.hf.batch_engine import BatchEngine, _Generation
+from pykaito.runtime.hf.batch_engine import BatchEngine
 from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.errors import EngineError, NotReadyError
 from pykaito.runtime.hf.flags import parse_flags
+from pykaito.runtime.hf.generation import RunningGeneration
 from pykaito.runtime.hf.kv_cache import UNIT, KVCache
 from pykaito.runtime.hf.loading import LoadedModel
 from pykaito.runtime.hf.model_runner import ModelRunner, layer_shapes
@@ -243,7 +244,7 @@ async def test_requests_beyond_the_memory_wait_and_are_answered(exact: Load) -> 
 
 def live() -> int:
     gc.collect()
-    kinds = {_Generation, Sequence}
+    kinds = {RunningGeneration, Sequence}
     return sum(type(one) in kinds for one in gc.get_objects())
 
 

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pykaito.runtime.hf.app import build_app
-from pykaito.runtime.hf.batch_engine import _Generation
 from pykaito.runtime.hf.flags import parse_flags
+from pykaito.runtime.hf.generation import RunningGeneration
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.service import Run
@@ -272,7 +272,7 @@ def test_what_is_no_body_at_all_is_refused(
 
 def live_requests() -> int:
     gc.collect()
-    return sum(type(one) in {_Generation, Run} for one in gc.get_objects())
+    return sum(type(one) in {RunningGeneration, Run} for one in gc.get_objects())
 
 
 def test_nothing_of_a_request_stays_behind(app: InProcess) -> None:
