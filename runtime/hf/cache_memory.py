@@ -55,11 +55,11 @@ def free_memory(device: Any) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * ACCELERATOR_SHARE)
-    return int(_free_on_host() * HOST_SHARE)
+    return int(free_on_host() * HOST_SHARE)
 
 
-def _free_on_host(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
-    """Return the bytes that this process can get: its container's, if limited."""
+def free_on_host(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
+    """Return the bytes that this process can still get."""
     fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
     try:
