@@ -150,8 +150,8 @@ class Scheduler:
                 return
             self._waiting.popleft()
             sequence.row = row
-            if not self._is_far(len(sequence.tokens)):
-                sequence.computed = self._reuse(sequence.tokens, row)
+            far = self._is_far(len(sequence.tokens))
+            sequence.computed = 0 if far else self._reuse(sequence.tokens, row)
             self._running.append(sequence)
 
     def _is_far(self, length: int) -> bool:
@@ -187,7 +187,6 @@ class Scheduler:
 
     def _preempt(self, sequence: Sequence) -> None:
         self.drop(sequence)
-        sequence.computed = 0
         self._waiting.appendleft(sequence)
 
 

@@ -164,6 +164,34 @@ def test_draws_are_as_likely_as_the_scores_say() -> None:
     assert (counts / 4000 - scores[0].softmax(0)).abs().max() < 0.03
 
 
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ({}, {"presence_penalty": 2.0}),
+        ({}, {"frequency_penalty": 2.0}),
+        ({"repetition_penalty": 3.0}, {}),
+    ],
+)
+def test_penalties_know_what_was_chosen_before(
+    options: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    params = sampling_params(one(options, **fields), DEFAULTS, ())
+    assert params is not None
+    sampler = Sampler(params, (3,), None, 0)
+    scores = torch.tensor([[2.0, 1.5, 1.0, -9.0]])
+    chosen = [choose(scores, [sampler])[0].token_id for _ in range(3)]
+    assert chosen == [0, 1, 2]
+
+
+def test_a_sequence_has_as_many_tokens_as_it_must() -> None:
+    params = sampling_params(one({"min_new_tokens": 2}), DEFAULTS, [0])
+    assert params is not None
+    sampler = Sampler(params, PROMPT, None, 0)
+    scores = torch.tensor([[2.0, 1.0]])
+    chosen = [choose(scores, [sampler])[0].token_id for _ in range(3)]
+    assert chosen == [1, 1, 0]
+
+
 def test_the_same_seed_and_index_throw_the_same_dice() -> None:
     params = sampling_params(one({}), DEFAULTS, ())
     assert params is not None

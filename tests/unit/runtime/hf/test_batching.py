@@ -39,7 +39,8 @@ from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.generation import RunningGeneration
 from pykaito.runtime.hf.kv_cache import UNIT, KVCache
 from pykaito.runtime.hf.loading import LoadedModel
-from pykaito.runtime.hf.model_runner import ModelRunner, layer_shapes
+from pykaito.runtime.hf.model_runner import ModelRunner, Part, layer_shapes
+from pykaito.runtime.hf.ragged_attention import Span
 from pykaito.runtime.hf.scheduler import STEP_TOKENS, Sequence
 from pykaito.runtime.hf.start_engine import start_runner
 
@@ -342,8 +343,51 @@ def model_of(config: Any, like: LoadedModel) -> LoadedModel:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()
     for weights in model.parameters():
-        weights.data.mul_(3)  # so that attention matters
+        weights.data.mul_(6)  # so that attention matters
     return replace(like, model=model, context_length=512)
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_tokens_read_in_any_parts_have_the_scores_of_the_whole(
+    name: str, loaded_model: Load
+) -> None:
+    """Not the likeliest tokens alone, which small models choose out of habit."""
+    model = model_of(SHARING[name], loaded_model("llama")).model
+    runner = ModelRunner(model, KVCache(layer_shapes(model), UNIT))
+    texts = [[(7 * at + 13 * text) % 500 + 3 for at in range(40)] for text in (1, 2)]
+    rows = [runner.cache.take(40) for _ in texts]
+    for cuts in [(0, 25), (0, 1)], [(25, 26), (1, 20)], [(26, 39), (20, 39)]:
+        parts(runner, rows, texts, cuts)
+    scores, order = parts(runner, rows, texts, [(39, 40), (39, 40)])
+    for index, found in zip(order, scores, strict=True):
+        with torch.inference_mode():
+            whole = model(torch.tensor([texts[index]]), use_cache=False).logits[0, -1]
+        assert torch.allclose(found, whole, rtol=1e-3, atol=1e-4)
+
+
+def test_sequences_with_other_positions_are_read_apart(loaded_model: Load) -> None:
+    model = model_of(SHARING["phi-3-long"], loaded_model("llama")).model
+    runner = ModelRunner(model, KVCache(layer_shapes(model), UNIT))
+    assert runner.switch == 64
+    texts = [[(7 * at) % 500 + 3 for at in range(length)] for length in (50, 90)]
+    rows = [runner.cache.take(90) for _ in texts]
+    scores, order = parts(runner, rows, texts, [(0, 50), (0, 90)])
+    for index, found in zip(order, scores, strict=True):
+        with torch.inference_mode():
+            whole = model(torch.tensor([texts[index]]), use_cache=False).logits[0, -1]
+        assert torch.allclose(found, whole, rtol=1e-3, atol=1e-4)
+
+
+def parts(
+    runner: ModelRunner, rows: list[Any], texts: list[list[int]], cuts: Any
+) -> Any:
+    """Read a part of each text."""
+    return runner.forward(
+        [
+            Part(Span(row, start, end - start), text[start:end])
+            for row, text, (start, end) in zip(rows, texts, cuts, strict=True)
+        ]
+    )
 
 
 @pytest.mark.parametrize("name", SHARING)

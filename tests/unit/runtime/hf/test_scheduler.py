@@ -18,8 +18,10 @@ LAYER = LayerShape(
 )
 
 
-def scheduler(*, most: int = 64, units: int = 8) -> Scheduler:
-    return Scheduler(KVCache([LAYER], units * UNIT), most)
+def scheduler(
+    *, most: int = 64, units: int = 8, switch: int | None = None
+) -> Scheduler:
+    return Scheduler(KVCache([LAYER], units * UNIT), most, switch=switch)
 
 
 def sequence(tokens: int, *, first: int = 0, sibling: Any = None) -> Sequence:
@@ -146,6 +148,29 @@ def test_what_is_kept_for_later_gives_way_to_who_needs_it() -> None:
     whole = sequence(UNIT - 1, first=10**6)
     running.add([whole])
     assert parts(step(running)) == [(0, STEP_TOKENS)]
+
+
+def test_a_sequence_is_read_anew_where_its_positions_change() -> None:
+    running = scheduler(switch=22)
+    running.add([sequence(20)])
+    found = [parts(step(running))[0] for _ in range(5)]
+    assert found == [(0, 20), (20, 1), (21, 1), (0, 23), (23, 1)]
+
+
+def test_a_sequence_beyond_that_length_is_read_at_once() -> None:
+    running = scheduler(switch=50)
+    running.add([sequence(STEP_TOKENS + 50), sequence(40, first=10**6)])
+    assert parts(step(running)) == [(0, STEP_TOKENS + 50)]
+    assert parts(step(running)) == [(STEP_TOKENS + 50, 1), (0, 40)]
+
+
+def test_sequences_on_both_sides_of_that_length_copy_nothing() -> None:
+    running = scheduler(switch=50)
+    for tokens in (60, 40, 70):
+        one = sequence(tokens)
+        running.add([one])
+        assert parts(step(running)) == [(0, tokens)]
+        running.finish(one)
 
 
 def test_a_sequence_may_leave_at_any_time() -> None:
