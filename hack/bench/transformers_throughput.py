@@ -7,6 +7,7 @@ They take turns, and whoever waits is stopped. CPU-seconds of the server's proce
 not time: what else the machine does, and the client, count less.
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -27,6 +28,7 @@ from typing import Any
 import httpx
 
 from hack import paths
+from hack.bench.bar_chart import bar_chart
 
 OURS = "pykaito"
 SERVE = "transformers serve"
@@ -69,8 +71,8 @@ class Server:
             self.process.send_signal(signal.SIGSTOP)
 
 
-def run() -> None:
-    """Measure and print a table."""
+def run(plot: Path | None = None) -> None:
+    """Measure and print a table; draw it too, if told where."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         model = make_model(Path(folder) / "llama-small")
         servers = [
@@ -84,6 +86,8 @@ def run() -> None:
             if server.name != SERVE
         }
     print_table(figures)
+    if plot is not None:
+        plot.write_text(draw(figures))
     for name, seconds in first_token.items():
         print(
             f"time to first token, p95, 32 requests at once beside {LONG_REQUESTS} "
@@ -292,5 +296,26 @@ def print_table(figures: Mapping[tuple[str, int], float]) -> None:
     print("an exclamation mark: less than it must be")
 
 
+def draw(figures: Mapping[tuple[str, int], float]) -> str:
+    """Return the table as a chart."""
+    return bar_chart(
+        "Tokens per CPU-second, by requests at once",
+        [str(at_once) for at_once in LOADS],
+        {
+            name: [figures[name, at_once] for at_once in LOADS]
+            for name in (OURS, SERVE, BATCHING)
+        },
+    )
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hack.bench.transformers_throughput"
+    )
+    parser.add_argument("--plot", type=Path, help="SVG file to draw the table in")
+    run(parser.parse_args().plot)
+
+
 if __name__ == "__main__":
-    run()
+    main()
