@@ -29,7 +29,9 @@ def values(images: dict[str, str]) -> dict[str, object]:
     return {
         "image": {"repository": operator, "tag": tag},
         "runtimes": {
-            "transformers": {"image": {"repository": runtime, "tag": runtime_tag}}
+            # This cluster's machines have no GPU, though some nodes say so.
+            "default": "transformers",
+            "transformers": {"image": {"repository": runtime, "tag": runtime_tag}},
         },
         "hub": {"endpoint": ENDPOINT},
         # Karpenter is there only in tests, and then with this provider.

@@ -35,13 +35,7 @@ from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.planning import choose, plan_on
 from pykaito.reconcilers.provisioning import Provisioning
 from pykaito.reconcilers.workspace.machines import made_machine_object
-from pykaito.runtime.presets.plan import (
-    NOTHING_KNOWN,
-    Known,
-    Plan,
-    PlanError,
-    PlanReason,
-)
+from pykaito.runtime.presets.plan import Known, Plan, PlanError, PlanReason
 
 PATH = "/validate-workspace"
 
@@ -156,7 +150,9 @@ class WorkspaceAdmission:
             found.add(error, for_now=False)
         known = await self._known(workspace, found, deadline)
         try:
-            planned = self._plan(workspace, nodes, obj, known or NOTHING_KNOWN, found)
+            planned = self._plan(
+                workspace, nodes, obj, known or self._lookups.nothing, found
+            )
         except PlanError as error:
             # Of a model that could not be looked up nothing is known, nor refused.
             if known or error.reason is not PlanReason.PRESET_NOT_FOUND:

@@ -34,6 +34,7 @@ from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from pykaito.reconcilers.workspace import status as workspace_status
 from pykaito.reconcilers.workspace.reconciler import WorkspaceReconciler
 from pykaito.reconcilers.workspace.wants import Informers as WorkspaceInformers
+from pykaito.runtime.presets.runtimes import Runtime
 
 #: Workspaces by the ConfigMap of their settings.
 CONFIG_MAP_INDEX = "configMap"
@@ -43,8 +44,8 @@ CONFIG_MAP_INDEX = "configMap"
 class Settings:
     """What the operator is told from outside."""
 
-    #: Image of the transformers runtime.
-    transformers_image: str
+    #: Image of each runtime.
+    images: Mapping[Runtime, str]
     #: Where model servers download models from; the public hub if empty.
     hub_endpoint: str = ""
     provisioning: ProvisioningSettings = field(default_factory=ProvisioningSettings)
@@ -126,7 +127,7 @@ def controllers(
                 clock,
                 written,
                 lookups,
-                transformers_image=settings.transformers_image,
+                images=settings.images,
                 hub_endpoint=settings.hub_endpoint,
             ),
             for_=workspaces,

@@ -1,5 +1,6 @@
 """What a plan needs that neither the spec nor the catalogue holds."""
 
+from dataclasses import replace
 from typing import Protocol, final
 
 from pykaito.api.v1beta1 import inference as api
@@ -10,7 +11,8 @@ from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.inference.manifests import ConfigFile, revision_of
 from pykaito.runtime.presets.catalogue import Preset
 from pykaito.runtime.presets.inference_config import NO_CONFIG
-from pykaito.runtime.presets.plan import NOTHING_KNOWN, Known
+from pykaito.runtime.presets.plan import Known
+from pykaito.runtime.presets.runtimes import Runtime
 
 
 class ModelHub(Protocol):
@@ -41,15 +43,23 @@ class Lookups:
         hub: where its model is.
         deployments: those of Workspaces. One that there is keeps the commit of its
             model: nobody asked for another, which would be a restart.
+        default_runtime: what serves presets whose Workspace names no runtime.
 
     Attributes:
         configs: as given.
+        nothing: what is known where nothing could be looked up.
     """
 
     def __init__(
-        self, configs: ConfigMaps, hub: ModelHub, deployments: Informer
+        self,
+        configs: ConfigMaps,
+        hub: ModelHub,
+        deployments: Informer,
+        *,
+        default_runtime: Runtime,
     ) -> None:
         self.configs = configs
+        self.nothing = Known(default_runtime=default_runtime)
         self._hub = hub
         self._deployments = deployments
 
@@ -67,11 +77,12 @@ class Lookups:
         """
         await self.configs.check_training(workspace)
         if workspace.inference is None or workspace.inference.preset is None:
-            return NOTHING_KNOWN
+            return self.nothing
         config = await self.configs.find(workspace)
         at = Key(workspace.metadata.namespace, workspace.metadata.name)
         deployed = self._deployments.store.get(at)
-        return Known(
+        return replace(
+            self.nothing,
             preset=await self._hub.find(
                 workspace.inference.preset,
                 revision_of(deployed) if deployed else "",

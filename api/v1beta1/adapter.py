@@ -70,8 +70,8 @@ class Adapter(ApiModel):
         ]
         | None
     ) = None
-    """How much of the adapter to mix in, from "0" to "1"; all of it where absent. The
-    transformers runtime only."""
+    """How much of the adapter to mix in, from "0" to "1"; all of it where absent.
+    vLLM serves each adapter by itself, transformers all of them in one model."""
 
 
 def _differ(self: Sequence[Mapping[str, Any]]) -> bool:

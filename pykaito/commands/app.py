@@ -7,13 +7,19 @@ not wait for the client of a cluster to load.
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 import pykaito
-from pykaito.commands.defaults import NAMESPACE, PROVISIONER, TRANSFORMERS_IMAGE
+from pykaito.commands.defaults import (
+    NAMESPACE,
+    PROVISIONER,
+    TRANSFORMERS_IMAGE,
+    VLLM_IMAGE,
+)
 from pykaito.commands.formats import Listing, Structured
 
 app = typer.Typer(
@@ -48,6 +54,23 @@ ModelConfigs = Annotated[
         file_okay=False,
         help="Folder with ORG/NAME/config.json of models that the catalogue lacks.",
     ),
+]
+
+
+class RuntimeName(StrEnum):
+    """The runtimes, as words of a command line."""
+
+    VLLM = "vllm"
+    TRANSFORMERS = "transformers"
+
+
+DefaultRuntime = Annotated[
+    RuntimeName,
+    typer.Option(help="What serves presets on GPUs where the Workspace names nothing."),
+]
+VllmImage = Annotated[str, typer.Option(help="Image of the vLLM runtime.")]
+TransformersImage = Annotated[
+    str, typer.Option(help="Image of the transformers runtime.")
 ]
 Form = Annotated[
     Structured | None, typer.Option("--output", "-o", help="For programs.")
@@ -87,9 +110,9 @@ def plan(
         ),
     ] = PROVISIONER,
     namespace: PlanNamespace = NAMESPACE,
-    transformers_image: Annotated[
-        str, typer.Option(help="Image of the transformers runtime.")
-    ] = TRANSFORMERS_IMAGE,
+    default_runtime: DefaultRuntime = RuntimeName.VLLM,
+    vllm_image: VllmImage = VLLM_IMAGE,
+    transformers_image: TransformersImage = TRANSFORMERS_IMAGE,
     model_configs: ModelConfigs = None,
     output: Form = None,
 ) -> None:
@@ -106,7 +129,8 @@ def plan(
             namespace=namespace,
             nodes=nodes,
             provisioner=provisioner,
-            transformers_image=transformers_image,
+            images={"vllm": vllm_image, "transformers": transformers_image},
+            default_runtime=default_runtime.value,
             model_configs=model_configs,
         ),
         output,
@@ -174,9 +198,9 @@ def why(name: Name, namespace: Namespace = "", kubeconfig: Kubeconfig = None) ->
 
 @app.command()
 def operator(
-    transformers_image: Annotated[
-        str, typer.Option(help="Image of the transformers runtime.")
-    ],
+    vllm_image: VllmImage,
+    transformers_image: TransformersImage,
+    default_runtime: DefaultRuntime = RuntimeName.VLLM,
     namespace: Annotated[
         str,
         typer.Option(
@@ -283,7 +307,7 @@ def operator(
         asyncio.run(
             command.run(
                 Settings(
-                    transformers_image,
+                    {"vllm": vllm_image, "transformers": transformers_image},
                     hub_endpoint,
                     ProvisioningSettings(
                         default=provisioner,
@@ -293,6 +317,7 @@ def operator(
                         environ=os.environ,
                     ),
                 ),
+                default_runtime=default_runtime.value,
                 kubeconfig=kubeconfig,
                 namespace=namespace,
                 leader_elect=leader_elect,

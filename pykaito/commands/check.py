@@ -108,7 +108,11 @@ def _plan(workspace: Workspace, around: Surroundings, config: Config | None) -> 
     preset = None
     if workspace.inference and workspace.inference.preset:
         preset = find_offline(workspace.inference.preset, around.model_configs)
-    known = Known(preset=preset, config=config.settings if config else NO_CONFIG)
+    known = Known(
+        preset=preset,
+        config=config.settings if config else NO_CONFIG,
+        default_runtime=around.default_runtime,
+    )
     # No node is known here: the instance type says what GPUs there will be.
     facts = node_facts(workspace, nodes=())
     return plan(workspace, facts, offers(workspace.resource.instance_type), known)

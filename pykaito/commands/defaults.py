@@ -9,5 +9,6 @@ NAMESPACE = "default"
 #: Who makes the nodes of Workspaces that name nobody: as the chart's values, nobody.
 PROVISIONER = PREFERRED_NODES
 
-#: The transformers runtime of this release.
+#: The runtimes of this release.
+VLLM_IMAGE = f"ghcr.io/pykaito/vllm:{pykaito.__version__}"
 TRANSFORMERS_IMAGE = f"ghcr.io/pykaito/transformers:{pykaito.__version__}"

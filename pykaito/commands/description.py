@@ -8,19 +8,24 @@ from pykaito.commands.check import Checked
 from pykaito.commands.models import tokens
 from pykaito.runtime.presets.breakdown import MemoryBreakdown
 from pykaito.runtime.presets.plan import ModelServer, Plan
+from pykaito.runtime.presets.runtimes import Runtime
 
 _GIB = 2**30
 
 Line = tuple[str, str]
 
 
-def describe(checked: Checked, made: Sequence[Mapping[str, Any]], image: str) -> str:
+def describe(
+    checked: Checked,
+    made: Sequence[Mapping[str, Any]],
+    images: Mapping[Runtime, str],
+) -> str:
     """Return a plan as lines of names and values.
 
     Args:
         checked: the Workspace and its plan.
         made: its Machines whose nodes would be made.
-        image: of the model server of presets.
+        images: of the model servers of presets, by runtime.
     """
     workspace, planned = checked.workspace, checked.plan
     metadata, resource = workspace.metadata, workspace.resource
@@ -36,7 +41,7 @@ def describe(checked: Checked, made: Sequence[Mapping[str, Any]], image: str) ->
     ]
     if planned.server:
         lines += _memory(planned.server, planned.memory)
-        lines += _pod(workspace, planned.server, image)
+        lines += _pod(workspace, planned.server, images[planned.server.runtime])
     lines += (("warning", warning) for warning in checked.warnings)
     width = max(len(name) for name, _ in lines) + 2
     body = "".join(f"  {name.ljust(width)}{value}\n" for name, value in lines)

@@ -35,6 +35,7 @@ from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.metrics import MachineCount, WorkspaceCount
 from pykaito.reconcilers.provisioning import Provisioning
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
+from pykaito.runtime.presets.runtimes import Runtime
 
 log = structlog.get_logger()
 
@@ -56,6 +57,7 @@ class Webhook:
 async def run(
     settings: Settings,
     *,
+    default_runtime: Runtime,
     kubeconfig: Path | None,
     namespace: str,
     leader_elect: bool,
@@ -118,6 +120,7 @@ async def run(
             # A slow hub holds no more than half of them.
             Hub(sources, clock, held=workers // 2),
             cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
+            default_runtime=default_runtime,
         )
         try:
             provisioning = Provisioning.install(

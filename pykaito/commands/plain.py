@@ -9,7 +9,12 @@ typer's: help, completion, other options, other ways to write these, and mistake
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from pykaito.commands.defaults import NAMESPACE, PROVISIONER, TRANSFORMERS_IMAGE
+from pykaito.commands.defaults import (
+    NAMESPACE,
+    PROVISIONER,
+    TRANSFORMERS_IMAGE,
+    VLLM_IMAGE,
+)
 from pykaito.commands.formats import Structured
 
 STDIN = "-"
@@ -24,6 +29,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         **_PLACE,
         "--nodes": "nodes",
         "--provisioner": "provisioner",
+        "--vllm-image": "vllm_image",
         "--transformers-image": "transformers_image",
         "-o": "output",
         "--output": "output",
@@ -79,12 +85,17 @@ def run(call: Call) -> None:
     """Run a command, as typer would."""
     if call.command == "plan":
         from pykaito.commands import plan
+        from pykaito.runtime.presets.runtimes import DEFAULT_RUNTIME
 
         request = plan.Request(
             namespace=call.last("namespace", NAMESPACE),
             nodes=call.last("nodes"),
             provisioner=call.last("provisioner", PROVISIONER),
-            transformers_image=call.last("transformers_image", TRANSFORMERS_IMAGE),
+            images={
+                "vllm": call.last("vllm_image", VLLM_IMAGE),
+                "transformers": call.last("transformers_image", TRANSFORMERS_IMAGE),
+            },
+            default_runtime=DEFAULT_RUNTIME,
         )
         form = call.last("output")
         plan.show(call.paths, request, Structured(form) if form else None)

@@ -15,6 +15,7 @@ from pykaito.commands.documents import DocumentError, read
 from pykaito.commands.failure import fail
 from pykaito.commands.formats import Structured, dump_objects
 from pykaito.commands.surroundings import surroundings
+from pykaito.runtime.presets.runtimes import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,10 @@ class Request:
     nodes: str
     #: Who makes the nodes of Workspaces that name nobody.
     provisioner: str
-    transformers_image: str
+    #: Image of each runtime.
+    images: Mapping[Runtime, str]
+    #: What serves presets whose Workspace names no runtime.
+    default_runtime: Runtime
     #: A folder with ORG/NAME/config.json of models that the catalogue does not have.
     model_configs: Path | None = None
 
@@ -42,7 +46,11 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
     if not workspaces:
         fail(f"{', '.join(paths)}: found no Workspace of the group kaito.sh")
     around = surroundings(
-        documents, request.namespace, request.model_configs, request.provisioner
+        documents,
+        request.namespace,
+        request.model_configs,
+        request.provisioner,
+        request.default_runtime,
     )
     described, objects, refused = [], [], []
     for document in workspaces:
@@ -52,10 +60,10 @@ def show(paths: Sequence[str], request: Request, form: Structured | None) -> Non
             if form:
                 from pykaito.commands.rendering import objects_of  # noqa: PLC0415
 
-                objects += objects_of(checked, prepared, request.transformers_image)
+                objects += objects_of(checked, prepared, request.images)
             else:
                 made = _made(checked, prepared)
-                described.append(describe(checked, made, request.transformers_image))
+                described.append(describe(checked, made, request.images))
         except RefusedError as error:
             refused += [f"{document.source}: {fault}" for fault in error.faults]
     text = "\n".join(described) if form is None else dump_objects(objects, form)

@@ -1,15 +1,16 @@
 """The objects that the operator would apply for a plan: pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pykaito.commands.check import Checked
 from pykaito.commands.placement import machines_of, named_nodes, owner_of
 from pykaito.reconcilers.inference import manifests
+from pykaito.runtime.presets.runtimes import Runtime
 
 
 def objects_of(
-    checked: Checked, prepared: Sequence[str], transformers_image: str
+    checked: Checked, prepared: Sequence[str], images: Mapping[Runtime, str]
 ) -> list[dict[str, Any]]:
     """Return the Machines, the Service and the Deployment that would be applied.
 
@@ -24,7 +25,7 @@ def objects_of(
             owner,
             planned,
             nodes=named_nodes(prepared, planned.nodes),
-            runtime_image=transformers_image,
+            images=images,
             config=checked.config,
         ),
     ]

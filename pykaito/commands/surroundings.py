@@ -8,6 +8,7 @@ from typing import Any
 from pykaito.commands.defaults import PROVISIONER
 from pykaito.commands.documents import Document
 from pykaito.operator.objects import Key, Object
+from pykaito.runtime.presets.runtimes import DEFAULT_RUNTIME, Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Surroundings:
     model_configs: Path | None = None
     #: Who makes the nodes of Workspaces that name nobody.
     provisioner: str = PROVISIONER
+    #: What serves presets whose Workspace names no runtime.
+    default_runtime: Runtime = DEFAULT_RUNTIME
 
 
 def surroundings(
@@ -28,6 +31,7 @@ def surroundings(
     namespace: str,
     model_configs: Path | None,
     provisioner: str = PROVISIONER,
+    default_runtime: Runtime = DEFAULT_RUNTIME,
 ) -> Surroundings:
     """Return what the documents hold that a Workspace may refer to, and the rest."""
     placed = (
@@ -40,7 +44,9 @@ def surroundings(
         for obj in placed
         if isinstance(metadata := obj.get("metadata"), Mapping)
     }
-    return Surroundings(namespace, config_maps, model_configs, provisioner)
+    return Surroundings(
+        namespace, config_maps, model_configs, provisioner, default_runtime
+    )
 
 
 def in_namespace(obj: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:

@@ -46,6 +46,7 @@ from pykaito.reconcilers.workspace.machines import node_of
 from pykaito.reconcilers.workspace.status import is_ready
 from pykaito.reconcilers.writes import Note
 from pykaito.runtime.presets.plan import Known, Plan, PlanError
+from pykaito.runtime.presets.runtimes import Runtime
 
 FIELD_MANAGER = "pykaito-inference"
 
@@ -81,7 +82,7 @@ class InferenceReconciler:
         written: WrittenVersions[Request],
         lookups: Lookups,
         *,
-        transformers_image: str,
+        images: Mapping[Runtime, str],
         hub_endpoint: str,
     ) -> None:
         self._client = client
@@ -90,7 +91,7 @@ class InferenceReconciler:
         self._clock = clock
         self._written = written
         self._lookups = lookups
-        self._image = transformers_image
+        self._images = images
         self._hub = hub_endpoint
         self._services = Applier(client, FIELD_MANAGER, informers.services)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
@@ -153,7 +154,7 @@ class InferenceReconciler:
                 live,
                 planned,
                 nodes=nodes,
-                runtime_image=self._image,
+                images=self._images,
                 hub_endpoint=self._hub,
                 config=config,
                 surge=rollout.surge,

@@ -11,7 +11,7 @@ Accelerator = Literal["gpu", "cpu"]
 
 #: What an annotation may say, in the order that a message names it.
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    labels.RUNTIME: ("transformers", "vllm"),
+    labels.RUNTIME: ("vllm", "transformers"),
     labels.USE_ACCELERATOR: ("gpu", "cpu"),
     labels.PERFORMANCE_MODE: ("balanced", "interactivity", "throughput"),
     labels.USE_LOCAL_WEIGHTS: ("true", "false"),

@@ -43,7 +43,12 @@ def on_cpu(demand: Demand, cpu: CpuFacts | None, *, unchecked: bool) -> Size:
     # Formats of few bits are computed by kernels of GPUs; without, transformers
     # unpacks the weights when it loads them.
     model = memory.model_of(
-        demand.preset, adapters=demand.adapters, limit=longest, unpacked=True
+        demand.preset,
+        kv_dtype=demand.kv_dtype,
+        adapters=demand.adapters,
+        limit=longest,
+        unpacked=True,
+        server=memory.VLLM_SERVER if demand.runtime == "vllm" else memory.SERVER,
     )
     tokens = longest
     if cpu is not None:
@@ -70,7 +75,7 @@ def _too_large(
 ) -> Size:
     message = (
         f"the weights of {demand} take {model.weights / GIB:.1f} GiB of memory and its "
-        f"server {memory.SERVER / GIB:.1f} GiB, a node has {cpu}, of which "
+        f"server {model.server / GIB:.1f} GiB, a node has {cpu}, of which "
         f"{cpu.usable / GIB:.1f} GiB may be used"
     )
     if unchecked:

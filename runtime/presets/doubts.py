@@ -1,14 +1,18 @@
 """What is legal in a Workspace and likely not meant, as sentences for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pykaito.api import labels
 from pykaito.api.v1beta1.inference import Inference
 from pykaito.api.v1beta1.resource import Resource
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.runtime.presets.annotations import field_of
+from pykaito.runtime.presets.catalogue import Preset
 from pykaito.runtime.presets.image_reference import image_doubt
 from pykaito.runtime.presets.inference_config import InferenceConfig
+from pykaito.runtime.presets.runtimes import Runtime
+from pykaito.runtime.presets.vllm_flags import needs_cuda_toolkit
+from pykaito.runtime.presets.vllm_options import RETIRED
 
 #: Options named in a sentence; more are counted.
 _NAMED = 5
@@ -25,8 +29,16 @@ def doubts_of_any(workspace: Workspace) -> Iterator[str]:
         )
 
 
-def doubts_of_preset(inference: Inference, config: InferenceConfig) -> Iterator[str]:
+def doubts_of_preset(
+    inference: Inference, config: InferenceConfig, preset: Preset, runtime: Runtime
+) -> Iterator[str]:
     """Yield doubts about a preset and what goes with it."""
+    if runtime == "vllm" and needs_cuda_toolkit(preset):
+        yield (
+            f"inference.preset.name: kernels of {preset.name} are compiled when its "
+            "server starts, for which the image of the runtime 'vllm' needs a CUDA "
+            "toolkit; the one that is published has none"
+        )
     options = inference.preset.preset_options if inference.preset else None
     if options and options.image:
         field = "inference.preset.presetOptions.image"
@@ -39,7 +51,19 @@ def doubts_of_preset(inference: Inference, config: InferenceConfig) -> Iterator[
         # The settings are the operator's own, for all who name none.
         return
     yield from config.warnings
-    if ignored := config.vllm_only:
+    if runtime == "transformers":
+        yield from _of_other_runtime(config.vllm_only)
+    else:
+        for option in config.vllm:
+            if option.replace("_", "-") in RETIRED:
+                yield (
+                    f"inference.config: vllm.{option}: vLLM no longer has this option; "
+                    "it is left out"
+                )
+
+
+def _of_other_runtime(ignored: Sequence[str]) -> Iterator[str]:
+    if ignored:
         more = f" and {len(ignored) - _NAMED} more" if len(ignored) > _NAMED else ""
         yield (
             f"inference.config: vllm.{', vllm.'.join(ignored[:_NAMED])}{more}: options "

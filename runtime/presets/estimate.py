@@ -107,6 +107,13 @@ def _widths(preset: Preset, gpu: GpuFacts, split: Split) -> list[int]:
     ]
 
 
+def tensor_width(preset: Preset, gpus: int) -> int:
+    """Return how many of so many GPUs tensor parallelism can use."""
+    heads = preset.attention.kv_heads
+    powers = (1 << power for power in range(gpus.bit_length()))
+    return max(width for width in powers if _divides(heads, width))
+
+
 def _divides(heads: int, gpus: int) -> bool:
     """Whether tensor parallelism can deal heads to GPUs evenly."""
     return heads % gpus == 0 or gpus % heads == 0

@@ -23,6 +23,8 @@ UTILIZATION_PERCENT = 92
 WORKSPACE = GIB // 2
 #: The server itself where its memory counts: Python, torch, transformers.
 SERVER = GIB
+#: The same of vLLM, which has one process for HTTP and another for the model.
+VLLM_SERVER = 3 * GIB
 #: Vectors of the hidden size that a prefill in RAM keeps of each token.
 ACTIVATION_VECTORS = 43
 #: Activations of a prefill, as a share of the weights on the GPU.
@@ -71,6 +73,8 @@ class Model:
     attention: Attention
     kv_dtype: KvDtype
     context_length: int
+    #: What its server takes beside it, where memory is shared with that.
+    server: int = SERVER
 
 
 def model_of(
@@ -80,6 +84,7 @@ def model_of(
     adapters: int = 0,
     limit: int | None = None,
     unpacked: bool = False,
+    server: int = SERVER,
 ) -> Model:
     """Return what a preset with so many LoRA adapters puts into memory.
 
@@ -89,6 +94,7 @@ def model_of(
         adapters: how many LoRA adapters are loaded with it.
         limit: tokens that a sequence may have, where fewer than it was made for.
         unpacked: quantised weights are loaded as 16 bits.
+        server: what its server takes beside it.
     """
     stored = round(preset.weights_gib * GIB)
     full_precision = stored * 16 // _BITS[preset.quantization]
@@ -98,6 +104,7 @@ def model_of(
         attention=preset.attention,
         kv_dtype=kv_dtype,
         context_length=min(preset.context_length, limit or preset.context_length),
+        server=server,
     )
 
 
@@ -125,7 +132,7 @@ def reserve_in_ram(model: Model, tokens: int) -> int:
     """
     parameters = model.weights / 2
     hidden = round(math.cbrt(parameters * 128 / 12))
-    return SERVER + ACTIVATION_VECTORS * hidden * 2 * tokens
+    return model.server + ACTIVATION_VECTORS * hidden * 2 * tokens
 
 
 def cache_on_gpu(model: Model, sharing: Sharing, tokens: int) -> int:

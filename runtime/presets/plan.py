@@ -29,6 +29,7 @@ from pykaito.runtime.presets.doubts import (
 )
 from pykaito.runtime.presets.gpu import GPU_RESOURCE, GpuFacts
 from pykaito.runtime.presets.inference_config import NO_CONFIG, InferenceConfig
+from pykaito.runtime.presets.memory import KvDtype
 from pykaito.runtime.presets.partition import part_of
 from pykaito.runtime.presets.pod_template import (
     InvalidTemplateError,
@@ -36,6 +37,8 @@ from pykaito.runtime.presets.pod_template import (
     check_template,
     template_doubts,
 )
+from pykaito.runtime.presets.runtimes import DEFAULT_RUNTIME, Runtime, runtime_of
+from pykaito.runtime.presets.settings_text import InvalidConfigError
 from pykaito.runtime.presets.sizing import (
     CONTEXT_FIELD,
     Demand,
@@ -43,8 +46,8 @@ from pykaito.runtime.presets.sizing import (
     TooLargeError,
     on_gpus,
 )
-
-Runtime = Literal["transformers"]
+from pykaito.runtime.presets.vllm_flags import vllm_flags
+from pykaito.runtime.presets.vllm_options import check_options
 
 Dtype = Literal["auto", "float16", "bfloat16"]
 
@@ -99,6 +102,8 @@ class Known:
     #: The model, where the catalogue does not have it.
     preset: Preset | None = None
     config: InferenceConfig = NO_CONFIG
+    #: What serves a preset on GPUs where the Workspace does not say.
+    default_runtime: Runtime = DEFAULT_RUNTIME
 
 
 NOTHING_KNOWN = Known()
@@ -114,6 +119,8 @@ class ModelServer:
     dtype: Dtype
     #: Tokens that fit into the memory, at most what the model was made for.
     context_length: int
+    #: Tokens that the user asks for, cut to what fits; None for as many as fit.
+    asked_context: int | None
     #: The name that clients send as ``model``.
     served_model_name: str
     #: Image whose /workspace/weights is the model; empty to load from the hub.
@@ -188,12 +195,18 @@ def _plan_preset(
 ) -> Plan:
     preset = resolve(spec, known)
     options = spec.preset_options or api.PresetOptions()
-    runtime = select_runtime(workspace)
-    check_runtime(preset)
+    runtime = runtime_of(workspace, known.default_runtime)
+    check_runtime(preset, runtime)
     check_access(preset, options)
-    check_context(preset, known.config)
-    check_vendor(workspace, facts)
-    demand = Demand(preset, len(inference.adapters), known.config.max_model_len)
+    check_config(preset, known.config, runtime)
+    check_vendor(workspace, facts, runtime)
+    demand = Demand(
+        preset,
+        runtime,
+        adapters=len(inference.adapters),
+        context=known.config.max_model_len,
+        kv_dtype=kv_dtype(preset, known.config, runtime),
+    )
     size = select_size(workspace, demand, facts, offers)
     secrets = [
         *options.image_pull_secrets,
@@ -211,6 +224,7 @@ def _plan_preset(
             runtime=runtime,
             dtype=select_dtype(workspace, preset, facts),
             context_length=size.context_length,
+            asked_context=size.context_length if demand.context else None,
             served_model_name=spec.name.rpartition("/")[2].lower(),
             weights_image=options.image or "",
             model_access_secret=options.model_access_secret or "",
@@ -219,7 +233,7 @@ def _plan_preset(
         image_pull_secrets=tuple(dict.fromkeys(secrets)),
         warnings=(
             *size.warnings,
-            *doubts_of_preset(inference, known.config),
+            *doubts_of_preset(inference, known.config, preset, runtime),
             *doubts_of_any(workspace),
         ),
         memory=size.memory,
@@ -325,11 +339,12 @@ def check_access(preset: Preset, options: api.PresetOptions) -> None:
         )
 
 
-def check_context(preset: Preset, config: InferenceConfig) -> None:
-    """Check that the model was made for as many tokens as the config asks for.
+def check_config(preset: Preset, config: InferenceConfig, runtime: Runtime) -> None:
+    """Check that model and runtime can do what the config asks for.
 
     Raises:
-        PlanError: it was not.
+        PlanError: the model was not made for so many tokens, or vLLM does not have
+            an option.
     """
     if config.max_model_len and config.max_model_len > preset.context_length:
         raise PlanError(
@@ -337,23 +352,42 @@ def check_context(preset: Preset, config: InferenceConfig) -> None:
             f"{CONTEXT_FIELD}: found {config.max_model_len}; {preset.name} was made "
             f"for {preset.context_length} tokens, write at most as many",
         )
+    if runtime != "vllm":
+        return
+    try:
+        check_options(config.vllm)
+    except InvalidConfigError as error:
+        raise PlanError(
+            PlanReason.CONFIG_INVALID, f"inference.config: {error}"
+        ) from None
 
 
-def check_runtime(preset: Preset) -> None:
-    """Check that the runtime of this release serves the model.
+def kv_dtype(preset: Preset, config: InferenceConfig, runtime: Runtime) -> KvDtype:
+    """Return how the cache is stored, which only vLLM lets one choose."""
+    if runtime != "vllm":
+        return "auto"
+    made_for_fp8 = vllm_flags(preset).get("kv-cache-dtype") == "fp8"
+    return "fp8" if made_for_fp8 else config.kv_dtype
+
+
+def check_runtime(preset: Preset, runtime: Runtime) -> None:
+    """Check that the runtime serves the model.
 
     Raises:
         PlanError: it does not.
     """
-    if not preset.transformers:
+    if runtime == "transformers" and not preset.transformers:
         raise PlanError(
             PlanReason.RUNTIME_NOT_SUPPORTED,
             f"inference.preset.name: {preset.name} is not served by the runtime "
-            "'transformers', the only one of this release; name another model",
+            f"'transformers'; set {annotations.field_of(labels.RUNTIME)} to 'vllm', "
+            "which serves it on GPUs, or name another model",
         )
 
 
-def check_vendor(workspace: Workspace, facts: NodeFacts | None) -> None:
+def check_vendor(
+    workspace: Workspace, facts: NodeFacts | None, runtime: Runtime
+) -> None:
     """Check that the runtime of this release computes on the nodes' GPUs.
 
     Raises:
@@ -365,7 +399,7 @@ def check_vendor(workspace: Workspace, facts: NodeFacts | None) -> None:
         raise PlanError(
             PlanReason.RUNTIME_NOT_SUPPORTED,
             f"inference.preset.name: found {facts.count} {facts.resource} of "
-            f"{facts.vendor} ({facts.name}), on which the runtime 'transformers' of "
+            f"{facts.vendor} ({facts.name}), on which the runtime {runtime!r} of "
             "this release does not compute; name nodes with NVIDIA GPUs, serve a small "
             f"model by the annotation {labels.USE_ACCELERATOR}: cpu, or bring a pod "
             "that computes on them in inference.template",
@@ -394,19 +428,3 @@ def resolve(spec: api.Preset, known: Known = NOTHING_KNOWN) -> Preset:
             "private and presetOptions.image to an image with its weights",
         )
     return preset
-
-
-def select_runtime(workspace: Workspace) -> Runtime:
-    """Return the runtime that the annotation names, or the default.
-
-    Raises:
-        PlanError: the annotation names no runtime of this release.
-    """
-    named = workspace.metadata.annotations.get(labels.RUNTIME)
-    if named in {None, "transformers"}:
-        return "transformers"
-    raise PlanError(
-        PlanReason.RUNTIME_NOT_SUPPORTED,
-        f"{annotations.field_of(labels.RUNTIME)}: found {named!r}; this release "
-        "has the runtime 'transformers'",
-    )

@@ -1,7 +1,7 @@
 """A model on one node: what it takes there, and what to say of it.
 
-The transformers runtime deals the layers of a model to the GPUs of one node, so
-that each node serves a whole copy.
+Each node serves a whole copy: the transformers runtime deals the layers of a model
+to the GPUs of one node, vLLM a part of each layer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +14,12 @@ from pykaito.runtime.presets.estimate import (
     DoesNotFitError,
     Estimate,
     estimate,
+    tensor_width,
 )
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
-from pykaito.runtime.presets.memory import Split
+from pykaito.runtime.presets.memory import KvDtype, Split
 from pykaito.runtime.presets.partition import Part, slices
+from pykaito.runtime.presets.runtimes import Runtime
 
 #: What a node is taken for when nothing is known of it.
 ASSUMED = GpuFacts("assumed", count=8, memory_mib=80 * 1024)
@@ -40,10 +42,23 @@ class Demand:
     """What has to fit."""
 
     preset: Preset
+    runtime: Runtime
     #: How many LoRA adapters are loaded with it.
     adapters: int = 0
     #: Tokens that a sequence may have; None for as many as fit.
     context: int | None = None
+    kv_dtype: KvDtype = "auto"
+
+    @property
+    def split(self) -> Split:
+        """How the GPUs of a node share the model."""
+        return Split.TENSOR if self.runtime == "vllm" else Split.LAYERS
+
+    def gpus_of(self, count: int) -> int:
+        """Return how many of so many GPUs can share the model."""
+        if self.split is Split.LAYERS:
+            return count
+        return tensor_width(self.preset, count)
 
     @property
     def least_context(self) -> int:
@@ -98,7 +113,7 @@ def on_gpus(
         )
         if unchecked:
             gpus = part.gpus or 2 ** (part.gpu.count.bit_length() - 1)
-            resources = {part.resource: str(gpus)}
+            resources = {part.resource: str(demand.gpus_of(gpus))}
             return Size(resources, demand.longest, (f"{needed}; tried anyway",))
         remedy = "; ".join(_remedies(demand, part, part.gpu, offers))
         raise TooLargeError(part.field, f"{needed}; {remedy}") from None
@@ -127,7 +142,7 @@ def usual_gpus(preset: Preset, *, adapters: int = 0) -> int:
 
 def _on_unknown(demand: Demand, part: Part) -> Size:
     gpus = part.gpus or usual_gpus(demand.preset, adapters=demand.adapters)
-    return Size({part.resource: str(gpus)}, demand.longest)
+    return Size({part.resource: str(demand.gpus_of(gpus))}, demand.longest)
 
 
 def _on_node(demand: Demand, gpu: GpuFacts, gpus: int | None = None) -> Estimate:
@@ -136,9 +151,10 @@ def _on_node(demand: Demand, gpu: GpuFacts, gpus: int | None = None) -> Estimate
         gpu,
         context=demand.context,
         limit=demand.context,
+        kv_dtype=demand.kv_dtype,
         adapters=demand.adapters,
-        split=Split.LAYERS,
-        gpus=gpus,
+        split=demand.split,
+        gpus=demand.gpus_of(gpus) if gpus else None,
         max_nodes=1,
     )
 
@@ -166,7 +182,7 @@ def _remedies(
     if part.gpus is None and (nodes := _nodes_together(demand, gpu)):
         yield (
             f"{nodes} such nodes together would hold it, but the runtime "
-            "'transformers' puts a whole copy on each of resource.count nodes"
+            f"{demand.runtime!r} puts a whole copy on each of resource.count nodes"
         )
     yield _offer(demand, offers)
 
@@ -191,6 +207,11 @@ def _offer(demand: Demand, offers: Iterable[GpuFacts]) -> str:
 
 def _describe(demand: Demand, part: Part, found: Estimate) -> Iterator[str]:
     preset = demand.preset
+    if part.gpus and found.gpus < part.gpus:
+        yield (
+            f"{part.field}: found {part.gpus}; {found.gpus} of them are used, since "
+            f"{preset.name} cannot be dealt to {part.gpus} GPUs evenly"
+        )
     if demand.context and found.context_length < demand.context:
         yield (
             f"{CONTEXT_FIELD}: found {demand.context}; {found.context_length} tokens "

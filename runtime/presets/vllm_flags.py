@@ -59,7 +59,7 @@ def needs_cuda_toolkit(preset: Preset) -> bool:
 @cache
 def _maps() -> Mapping[str, Any]:
     text = files(__package__).joinpath("vllm_flags.yaml").read_text()
-    maps: Mapping[str, Any] = yaml.safe_load(text)
+    maps: Mapping[str, Any] = yaml.load(text, yaml.CSafeLoader)
     return maps
 
 

@@ -40,6 +40,8 @@ class LocalOperator:
         self._command = [
             *(sys.executable, "-m", "pykaito.cli", "operator"),
             *("--kubeconfig", str(kubeconfig), "--no-leader-elect", *NO_PORTS),
+            "--default-runtime=transformers",
+            "--vllm-image=registry.invalid/vllm:1",
             "--transformers-image=registry.invalid/transformers:1",
             *("--hub-endpoint=", f"--namespace={NAMESPACE}", *options),
         ]

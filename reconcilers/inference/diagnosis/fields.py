@@ -6,6 +6,8 @@ from typing import Any
 
 from pykaito.operator.objects import name
 from pykaito.reconcilers.inference.diagnosis.pod_view import ContainerSpec, PodView
+from pykaito.reconcilers.inference.manifests.vllm_server import MODULE as VLLM_MODULE
+from pykaito.runtime.presets.runtimes import Runtime
 
 #: The init container that brings the weights of a private image.
 WEIGHTS = "weights"
@@ -69,6 +71,13 @@ def is_custom(view: PodView) -> bool:
 def is_server(view: PodView, container: str) -> bool:
     """Whether a container is the model server of a preset."""
     return not is_custom(view) and container == name(view.workspace)
+
+
+def runtime(view: PodView) -> Runtime:
+    """Return the runtime of a preset's pod."""
+    container = view.container(name(view.workspace))
+    command = (container.spec.get("command") if container else None) or ()
+    return "vllm" if VLLM_MODULE in command else "transformers"
 
 
 def adapter_of(view: PodView, container: ContainerSpec | None) -> str:

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason
-from pykaito.reconcilers.inference.diagnosis.fields import ImageField, image_field
+from pykaito.reconcilers.inference.diagnosis.fields import (
+    ImageField,
+    image_field,
+    runtime,
+)
 from pykaito.reconcilers.inference.diagnosis.patience import (
     PATIENCE,
     could_start_since,
@@ -94,7 +98,9 @@ def _remedy(
 ) -> str:
     registry = registry_of(image)
     if reason == "InvalidImageName":
-        return _correct(field, "an image name such as registry.example.com/model:1")
+        return _correct(
+            view, field, "an image name such as registry.example.com/model:1"
+        )
     if reason == "ErrImageNeverPull":
         return (
             f"Load the image into node {view.node}, or allow to pull it: "
@@ -111,7 +117,7 @@ def _remedy(
         login = _log_in(view, registry, field)
         return login[0].upper() + login[1:]
     if _NOT_FOUND.search(answer):
-        return f"Push the image, or {_lower(_correct(field, 'one that exists'))}"
+        return f"Push the image, or {_lower(_correct(view, field, 'one that exists'))}"
     if _DISK_FULL.search(answer):
         return f"Free disk space on node {view.node}, or use a node with more of it"
     if _OTHER_MACHINE.search(answer):
@@ -119,12 +125,12 @@ def _remedy(
     return f"More is in the Events: {view.kubectl} describe pod {view.name}"
 
 
-def _correct(field: ImageField, right: str) -> str:
+def _correct(view: PodView, field: ImageField, right: str) -> str:
     """Ask to name another image, where that can be done."""
     if not field.path:
         return (
             "Correct the operator's own setting, Helm value "
-            f"runtimes.transformers.image, to {right}"
+            f"runtimes.{runtime(view)}.image, to {right}"
         )
     if field.fixed:
         return (
@@ -148,8 +154,8 @@ def _log_in(view: PodView, registry: str, field: ImageField) -> str:
         )
     if not field.path:
         return (
-            "set Helm value runtimes.transformers.image to an image that every node "
-            "may pull"
+            f"set Helm value runtimes.{runtime(view)}.image to an image that every "
+            "node may pull"
         )
     again = " of the Workspace when you apply it anew" if field.fixed else ""
     return (

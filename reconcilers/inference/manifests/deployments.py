@@ -1,6 +1,6 @@
 """The Deployment that runs a replica of the model on each node."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pykaito.api.v1beta1.workspace import Workspace
@@ -8,11 +8,10 @@ from pykaito.operator.objects import Object
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.inference.manifests.custom_pod import custom_pod
 from pykaito.reconcilers.inference.manifests.identity import metadata, selector
-from pykaito.reconcilers.inference.manifests.preset_pod import (
-    loading_seconds,
-    preset_pod,
-)
+from pykaito.reconcilers.inference.manifests.preset_pod import preset_pod
+from pykaito.reconcilers.inference.manifests.probes import loading_seconds
 from pykaito.runtime.presets.plan import Plan
+from pykaito.runtime.presets.runtimes import Runtime
 
 #: How long a container of which nothing is known may take until it serves.
 CUSTOM_LOADING_SECONDS = 1800
@@ -26,7 +25,7 @@ def deployment(
     plan: Plan,
     *,
     nodes: Sequence[str],
-    runtime_image: str,
+    images: Mapping[Runtime, str],
     hub_endpoint: str = "",
     config: ConfigFile | None = None,
     surge: bool = False,
@@ -39,7 +38,7 @@ def deployment(
         plan: what serves it.
         nodes: where pods may run. With fewer than planned there are fewer
             replicas, since another one would find no room.
-        runtime_image: of the model server of presets.
+        images: of the model servers of presets, by runtime.
         hub_endpoint: where it downloads models from; the public hub if empty.
         config: settings of that model server.
         surge: whether a new pod starts before an old one stops, which needs room
@@ -60,7 +59,7 @@ def deployment(
             plan.server,
             config=config,
             nodes=nodes,
-            runtime_image=runtime_image,
+            runtime_image=images[plan.server.runtime],
             hub_endpoint=hub_endpoint,
         )
         loading = loading_seconds(plan.server)

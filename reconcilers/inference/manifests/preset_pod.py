@@ -9,6 +9,7 @@ from pykaito.api.v1beta1.adapter import Adapter
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference.manifests import adapters as lora
 from pykaito.reconcilers.inference.manifests import config as settings
+from pykaito.reconcilers.inference.manifests import transformers_server, vllm_server
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.inference.manifests.containers import (
     CONFINED,
@@ -38,15 +39,6 @@ HF_TOKEN = "HF_TOKEN"  # noqa: S105 - a name, no secret
 
 #: Seconds that requests in flight get to end when a pod is asked to stop.
 DRAIN_SECONDS = 60
-PROBE_PERIOD_SECONDS = 5
-
-#: Runs inside the container before it gets SIGTERM: the server is a child of
-#: `accelerate launch`, which passes no signal on, so it is told by its own pid. A
-#: server that has not started yet has none, and is waited for.
-DRAIN_SCRIPT = (
-    "until pid=$(cat /tmp/inference_api.pid) && kill -TERM $pid; do sleep 0.2; done "
-    "2>/dev/null; while kill -0 $pid 2>/dev/null; do sleep 0.2; done"
-)
 
 _REVISION = re.compile(r"--revision[ =]([0-9a-f]{40})\b")
 
@@ -94,15 +86,10 @@ def preset_pod(
             {
                 "name": main,
                 "image": runtime_image,
-                "workingDir": "/workspace/tfs",
-                "command": ["/bin/sh", "-c", command(server)],
+                **_server(workspace, plan, server),
                 "env": _environment(plan, server, adapters, config, hub_endpoint),
                 "ports": [{"name": "http", "containerPort": SERVER_PORT}],
                 "resources": resources(plan),
-                **_probes(server),
-                "lifecycle": {
-                    "preStop": {"exec": {"command": ["/bin/sh", "-c", DRAIN_SCRIPT]}}
-                },
                 "terminationMessagePolicy": LAST_WORDS,
                 "securityContext": CONFINED,
                 "volumeMounts": [
@@ -133,34 +120,12 @@ def preset_pod(
     return {"metadata": metadata, "spec": spec}
 
 
-def command(server: ModelServer) -> str:
-    """Return the shell command that users may edit in the workload."""
-    source = "" if server.weights_image else " --allow_remote_files"
-    if server.revision:
-        source += f" --revision {server.revision}"
-    model = WEIGHTS if server.weights_image else server.preset.hub
-    limited = server.context_length < server.preset.context_length
-    limit = f" --max_model_len {server.context_length}" if limited else ""
-    return (
-        "accelerate launch --num_processes 1 --num_machines 1 --machine_rank 0 "
-        "--gpu_ids all inference_api.py --pipeline text-generation "
-        f"--torch_dtype {server.dtype} "
-        f"--pretrained_model_name_or_path {model}{source} "
-        f"--served_model_name {server.served_model_name}{limit}"
-    )
-
-
 def revision_of(deployed: Mapping[str, Any]) -> str:
     """Return the commit that a Deployment's command names; empty for none."""
     pod = deployed["spec"].get("template", {}).get("spec", {})
     words = [word for c in pod.get("containers", ()) for word in c.get("command") or ()]
     found = _REVISION.search(" ".join(words))
     return found[1] if found else ""
-
-
-def loading_seconds(server: ModelServer) -> int:
-    """Return how long a model may take until it is loaded."""
-    return server.preset.readiness_minutes * 60
 
 
 def resources(plan: Plan) -> dict[str, Any]:
@@ -194,6 +159,8 @@ def _environment(
     if cores := plan.node_resources.get("cpu"):
         # Of itself torch starts a thread for each core of the node.
         variables["OMP_NUM_THREADS"] = str(max(1, int(parse_quantity(cores))))
+    if server.runtime == "vllm":
+        variables |= vllm_server.environment(plan, server)
     environment: list[dict[str, Any]] = [
         {"name": name, "value": value} for name, value in variables.items()
     ]
@@ -205,14 +172,7 @@ def _environment(
     return environment
 
 
-def _probes(server: ModelServer) -> dict[str, Any]:
-    health = {"httpGet": {"path": "/health", "port": "http"}}
-    probe = {**health, "periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": 5}
-    return {
-        "startupProbe": {
-            **probe,
-            "failureThreshold": loading_seconds(server) // PROBE_PERIOD_SECONDS,
-        },
-        "readinessProbe": probe,
-        "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
-    }
+def _server(workspace: Workspace, plan: Plan, server: ModelServer) -> dict[str, Any]:
+    if server.runtime == "vllm":
+        return vllm_server.container(workspace, plan, server, drain=DRAIN_SECONDS)
+    return transformers_server.container(server)

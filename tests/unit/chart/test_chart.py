@@ -101,6 +101,8 @@ def test_the_operator_gets_its_arguments(render: Any) -> None:
         "--health-port=8081",
         "--log-level=debug",
         "--log-format=console",
+        "--default-runtime=vllm",
+        f"--vllm-image=ghcr.io/pykaito/vllm:{pykaito.__version__}",
         f"--transformers-image=ghcr.io/pykaito/transformers:{pykaito.__version__}",
         "--hub-endpoint=https://huggingface.co",
         "--provisioner=preferred_nodes",
@@ -115,6 +117,13 @@ def test_the_operator_gets_its_arguments(render: Any) -> None:
         "--webhook-service=pykaito-webhook",
         "--one-more",
     ]
+
+
+def test_the_default_runtime_and_its_image_are_settings(render: Any) -> None:
+    values = ("runtimes.default=transformers", "runtimes.vllm.image.tag=mine")
+    arguments = operator(render(*values))["args"]
+    assert "--default-runtime=transformers" in arguments
+    assert "--vllm-image=ghcr.io/pykaito/vllm:mine" in arguments
 
 
 def test_model_configs_are_read_from_a_volume(render: Any) -> None:
@@ -291,6 +300,7 @@ def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
         ("logLevel=loud", "logLevel"),
         ("image.digest=abc", "digest"),
         ("runtimes.magic.image.tag=x", "magic"),
+        ("runtimes.default=magic", "default"),
         ("hub.endpoint=huggingface.co", "endpoint"),
         ("hub.endpoint=https://me:secret@hub.example", "endpoint"),
         ("webhook.port=443", "port"),

@@ -46,6 +46,7 @@ def test_without_it_the_way_is_said_and_the_nearest_name(
 
 
 def test_a_hub_without_a_scheme_is_refused() -> None:
-    done = pykaito("operator", "--transformers-image=x", "--hub-endpoint=hub.local")
+    images = ("--vllm-image=y", "--transformers-image=x")
+    done = pykaito("operator", *images, "--hub-endpoint=hub.local")
     assert done.exit_code == 2
     assert "found 'hub.local', must begin with" in done.stderr

@@ -22,7 +22,7 @@ def run(*arguments: str) -> tuple[int, dict[str, str]]:
     """Run the operator as a process of its own: it configures logs and signals."""
     command = [sys.executable, "-m", "pykaito.cli", "operator", *arguments]
     ended = subprocess.run(
-        [*command, "--transformers-image=x"],
+        [*command, "--vllm-image=y", "--transformers-image=x"],
         capture_output=True,
         check=False,
         timeout=60,
@@ -61,6 +61,7 @@ def test_an_address_with_a_password_is_refused_and_not_shown() -> None:
         "-m",
         "pykaito.cli",
         "operator",
+        "--vllm-image=y",
         "--transformers-image=x",
     ]
     ended = subprocess.run(

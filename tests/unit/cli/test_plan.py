@@ -26,10 +26,12 @@ def test_every_example_has_a_plan(path: Path) -> None:
     assert "  nodes  " in done.stdout
 
 
-def test_a_plan_names_nodes_gpus_runtime_image_and_weights() -> None:
+@pytest.mark.parametrize("runtime", ["vllm", "transformers"])
+def test_a_plan_names_nodes_gpus_runtime_image_and_weights(runtime: str) -> None:
+    image = f"registry.example.com/{runtime}:2"
     done = plan(
         raw_workspace(resource={"count": 2}, inference={"preset": {"name": "phi-2"}}),
-        options=("--transformers-image", "registry.example.com/transformers:2"),
+        options=("--default-runtime", runtime, f"--{runtime}-image", image),
     )
     facts = dict(
         line.strip().split("  ", 1) for line in done.stdout.splitlines() if "  " in line
@@ -38,8 +40,14 @@ def test_a_plan_names_nodes_gpus_runtime_image_and_weights() -> None:
     assert facts["nodes"] == "2, one replica on each"
     assert facts["of type"] == "Standard_NC12s_v3"
     assert facts["GPUs"] == "1 per node"
-    assert facts["image"] == "registry.example.com/transformers:2"
+    assert (facts["runtime"], facts["image"]) == (runtime, image)
     assert facts["weights"].startswith("downloaded from the hub, microsoft/phi-2 at ")
+
+
+def test_a_plan_takes_vllm_where_nothing_is_said_and_transformers_on_cpus() -> None:
+    assert "  runtime    vllm\n" in plan(raw_workspace()).stdout
+    on_cpu = {"annotations": {"kaito.sh/accelerator": "cpu"}}
+    assert "  runtime    transformers\n" in plan(raw_workspace(metadata=on_cpu)).stdout
 
 
 def test_documents_of_other_kinds_are_passed_over() -> None:

@@ -13,9 +13,9 @@ from pykaito.runtime.presets.cpu_sizing import on_cpu
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
 from pykaito.runtime.presets.inference_config import parse_inference_config
 from pykaito.runtime.presets.memory import model_of, reserve_in_ram
-from pykaito.runtime.presets.plan import Known, PlanReason, plan
+from pykaito.runtime.presets.plan import Known, PlanReason
 from pykaito.runtime.presets.sizing import Demand, Size, TooLargeError
-from tests.unit.presets.workspaces import CPU, refusal, workspace
+from tests.unit.presets.workspaces import CPU, plan, refusal, workspace
 
 LAPTOP = CpuFacts("node a", millicores=7910, memory_mib=15 * 1024)
 PHI_2 = workspace({"name": "phi-2"}, annotations=CPU)
@@ -32,7 +32,12 @@ CONTEXTS = st.none() | st.integers(1, 200_000)
 
 
 def demand(preset: Preset, context: int | None, adapters: int = 0) -> Demand:
-    return Demand(preset, adapters, context and min(context, preset.context_length))
+    return Demand(
+        preset,
+        "transformers",
+        adapters,
+        context and min(context, preset.context_length),
+    )
 
 
 def fit(wanted: Demand, cpu: CpuFacts) -> Size | None:
@@ -122,7 +127,7 @@ def test_a_user_who_knows_better_gets_all_that_may_be_used() -> None:
 
 def test_quantised_weights_are_unpacked() -> None:
     packed = find_preset("gpt-oss-20b")
-    size = on_cpu(Demand(packed), None, unchecked=False)
+    size = on_cpu(Demand(packed, "transformers"), None, unchecked=False)
     assert size.memory
     assert size.memory.weights == pytest.approx(4 * 12.81 * GIB, abs=4)
 

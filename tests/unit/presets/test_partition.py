@@ -8,8 +8,8 @@ from pykaito.api.v1beta1.resource import MigProfile
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.runtime.presets.gpu import GIB, GpuFacts
 from pykaito.runtime.presets.partition import part_of, slice_of, slices
-from pykaito.runtime.presets.plan import PlanReason, plan
-from tests.unit.presets.workspaces import refusal, workspace
+from pykaito.runtime.presets.plan import PlanReason
+from tests.unit.presets.workspaces import plan, refusal, workspace
 
 A100 = GpuFacts("A100", 8, 40536)
 

@@ -17,8 +17,9 @@ from pykaito.runtime.presets.inference_config import (
     InferenceConfig,
     parse_inference_config,
 )
-from pykaito.runtime.presets.plan import Known, NodeFacts, PlanError, PlanReason, plan
-from tests.unit.presets.workspaces import CPU, refusal, workspace
+from pykaito.runtime.presets.plan import Known, NodeFacts, PlanError, PlanReason
+from pykaito.runtime.presets.runtimes import RUNTIMES, Runtime
+from tests.unit.presets.workspaces import CPU, plan, refusal, workspace
 
 GATED = {"presetOptions": {"modelAccessSecret": "hf"}}
 SETTINGS = {"config": "settings"}
@@ -57,12 +58,6 @@ def test_a_model_under_a_private_licence_asks_for_an_image() -> None:
     reason, message = refusal(workspace({"name": "llama-2-7b"}))
     assert reason is PlanReason.PRESET_PRIVATE
     assert "presetOptions.image" in message
-
-
-def test_a_runtime_that_is_not_there_is_told_with_what_is() -> None:
-    reason, message = refusal(workspace({"name": "falcon-7b"}, runtime="vllm"))
-    assert reason is PlanReason.RUNTIME_NOT_SUPPORTED
-    assert "transformers" in message
 
 
 def test_tuning_is_told_to_be_unsupported() -> None:
@@ -278,7 +273,7 @@ def test_too_few_named_nodes_are_told() -> None:
     ("annotation", "right"),
     [
         ("kaito.sh/accelerator", "gpu or cpu"),
-        ("kaito.sh/runtime", "transformers or vllm"),
+        ("kaito.sh/runtime", "vllm or transformers"),
         ("kaito.sh/performance-mode", "balanced, interactivity or throughput"),
         ("kaito.sh/use-local-weights", "true or false"),
         ("kaito.sh/node-image-family", "ubuntu or azurelinux"),
@@ -334,6 +329,7 @@ PARTITIONS = (
     ),
     adapters=st.integers(0, 10),
     context=st.none() | st.integers(1, 10_000_000),
+    runtime=st.sampled_from(RUNTIMES),
 )
 def test_whatever_is_asked_for_is_planned_or_refused_with_a_path(
     preset: Preset,
@@ -342,6 +338,7 @@ def test_whatever_is_asked_for_is_planned_or_refused_with_a_path(
     annotations: dict[str, str],
     adapters: int,
     context: int | None,
+    runtime: Runtime,
 ) -> None:
     spec = workspace(
         {
@@ -359,7 +356,7 @@ def test_whatever_is_asked_for_is_planned_or_refused_with_a_path(
     )
     known, refused = Known(config=InferenceConfig(context)), ""
     try:
-        found = plan(spec, facts, known=known)
+        found = plan(spec, facts, known=known, default_runtime=runtime)
     except PlanError as error:
         refused = str(error)
     if refused:

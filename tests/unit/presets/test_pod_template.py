@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pykaito.runtime.presets.plan import PlanReason, plan
+from pykaito.runtime.presets.plan import PlanReason
 from pykaito.runtime.presets.pod_template import InvalidTemplateError, check_template
-from tests.unit.presets.workspaces import refusal, workspace
+from tests.unit.presets.workspaces import plan, refusal, workspace
 
 GPU = "nvidia.com/gpu"
 

@@ -1,10 +1,15 @@
 """Workspaces as their users write them, for the tests of plans."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
-from pykaito.runtime.presets.plan import Known, NodeFacts, PlanError, PlanReason, plan
+from pykaito.runtime.presets import plan as plans
+from pykaito.runtime.presets.gpu import GpuFacts
+from pykaito.runtime.presets.plan import Known, NodeFacts, Plan, PlanError, PlanReason
+from pykaito.runtime.presets.runtimes import Runtime
 
 CPU = {"kaito.sh/accelerator": "cpu"}
 
@@ -44,12 +49,27 @@ def workspace(
     )
 
 
+def plan(
+    spec: Workspace,
+    facts: NodeFacts | None = None,
+    offers: Iterable[GpuFacts] = (),
+    known: Known | None = None,
+    default_runtime: Runtime = "transformers",
+) -> Plan:
+    """Return the plan where the operator's default is another runtime than vLLM."""
+    known = replace(known or Known(), default_runtime=default_runtime)
+    return plans.plan(spec, facts, offers, known)
+
+
 def refusal(
-    spec: Workspace, facts: NodeFacts | None = None, known: Known | None = None
+    spec: Workspace,
+    facts: NodeFacts | None = None,
+    known: Known | None = None,
+    default_runtime: Runtime = "transformers",
 ) -> tuple[PlanReason, str]:
     """Return why a Workspace cannot be served."""
     try:
-        plan(spec, facts, known=known or Known())
+        plan(spec, facts, known=known, default_runtime=default_runtime)
     except PlanError as error:
         return error.reason, str(error)
     raise AssertionError("it is served")

@@ -71,6 +71,7 @@ class Webhook:
                 ConfigMaps(self.api, configs, "pykaito-system"),
                 self.hub,
                 cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
+                default_runtime="transformers",
             ),
             Provisioning(ProvisioningSettings(), {}),
         )

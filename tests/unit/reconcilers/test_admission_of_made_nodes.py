@@ -44,7 +44,9 @@ async def webhook() -> WorkspaceAdmission:
     )
     deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
     return WorkspaceAdmission(
-        cache.informer(NODES), Lookups(configs, NoHub(), deployments), provisioning
+        cache.informer(NODES),
+        Lookups(configs, NoHub(), deployments, default_runtime="transformers"),
+        provisioning,
     )
 
 

@@ -74,6 +74,7 @@ async def webhook() -> AsyncIterator[WorkspaceAdmission]:
         ),
         NoHub(),
         cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
+        default_runtime="transformers",
     )
     webhook = WorkspaceAdmission(
         cache.informer(NODES), lookups, Provisioning(ProvisioningSettings(), {})

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pykaito.api.conditions import InferenceReason
+from pykaito.reconcilers.inference.manifests.vllm_server import MODULE as VLLM
 from tests.unit.reconcilers.kubelet import (
     IMAGE,
     NAME,
@@ -105,12 +106,16 @@ def test_a_template_is_corrected_where_its_user_wrote_it() -> None:
     assert "in inference.template.spec.imagePullSecrets" in message
 
 
-def test_an_image_of_the_operators_own_leads_to_its_setting() -> None:
-    image = "ghcr.io/pykaito/transformers:1"
+@pytest.mark.parametrize("runtime", ["vllm", "transformers"])
+def test_an_image_of_the_operators_own_leads_to_its_setting(runtime: str) -> None:
+    image = f"ghcr.io/pykaito/{runtime}:1"
     pulled = waiting("ErrImagePull", "not found") | {"image": image}
-    message = found(pod(pulled)).message
+    made = pod(pulled)
+    if runtime == "vllm":
+        made["spec"]["containers"][0]["command"] = ["python3", "-m", VLLM]
+    message = found(made).message
     assert f"cannot pull {image} for container {NAME}: not found" in message
-    assert "Helm value runtimes.transformers.image" in message
+    assert f"Helm value runtimes.{runtime}.image" in message
 
 
 def test_a_preset_which_cannot_be_changed_is_not_said_to_be_set() -> None:

@@ -11,7 +11,8 @@ from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.manifests import ConfigFile
-from pykaito.runtime.presets.plan import Plan, plan
+from pykaito.runtime.presets.plan import Known, Plan, plan
+from pykaito.runtime.presets.runtimes import Runtime
 from tests.unit.reconcilers.workspaces import raw_workspace
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -99,23 +100,32 @@ CASES: dict[str, dict[str, Any]] = {
     "adapters": ADAPTERS,
     "template": TEMPLATE,
     "cpu": HUB,
+    "vllm": {"preset": {"name": "deepseek-v3.2"}},
+    "vllm-adapters": {**PRIVATE, "adapters": ADAPTERS["adapters"]},
+    "vllm-cpu": HUB,
 }
 NAMED = ConfigFile(config_map="settings", content="vllm: {}", checksum="c0ffee")
 DEFAULT = ConfigFile(config_map="", content="vllm: {}", checksum="c0ffee")
-CONFIGS = {"token": NAMED, "adapters": DEFAULT}
+CONFIGS = {"token": NAMED, "adapters": DEFAULT, "vllm-adapters": NAMED}
+IMAGES = {"vllm": "registry/vllm:1", "transformers": "registry/transformers:1"}
 ON_CPU = {"cpu": "3500m", "memory": "16Gi"}
 
 
-def planned(workspace: Workspace, resources: dict[str, str] | None = None) -> Plan:
+def planned(
+    workspace: Workspace,
+    resources: dict[str, str] | None = None,
+    runtime: Runtime = "transformers",
+) -> Plan:
     """Return the plan; of a template, what matters of it here."""
     if workspace.inference and workspace.inference.template:
         return Plan(nodes=2, node_resources={}, server=None)
-    made = plan(workspace)
+    made = plan(workspace, known=Known(default_runtime=runtime))
     return Plan(
         nodes=made.nodes,
         node_resources=resources or made.node_resources,
         server=made.server,
         image_pull_secrets=made.image_pull_secrets,
+        memory=made.memory,
     )
 
 
@@ -125,9 +135,10 @@ def deployment(
     raw = raw_workspace(inference=inference, metadata=metadata or {})
     workspace = parse(Workspace, raw)
     resources = options.pop("resources", None)
-    defaults = {"nodes": ["gpu-1", "gpu-0"], "runtime_image": "registry/transformers:1"}
+    runtime = options.pop("runtime", "transformers")
+    defaults = {"nodes": ["gpu-1", "gpu-0"], "images": IMAGES}
     return manifests.deployment(
-        workspace, raw, planned(workspace, resources), **(defaults | options)
+        workspace, raw, planned(workspace, resources, runtime), **(defaults | options)
     )
 
 
@@ -147,8 +158,16 @@ def container(*args: Any, **options: Any) -> dict[str, Any]:
 
 
 def rendered(name: str) -> list[dict[str, Any]]:
-    resources = ON_CPU if name == "cpu" else None
-    made = deployment(CASES[name], config=CONFIGS.get(name), resources=resources)
+    annotations = {"kaito.sh/accelerator": "cpu"} if name == "vllm-cpu" else {}
+    if name == "vllm-cpu":
+        annotations["kaito.sh/runtime"] = "vllm"
+    made = deployment(
+        CASES[name],
+        {"annotations": annotations},
+        config=CONFIGS.get(name),
+        resources=ON_CPU if name == "cpu" else None,
+        runtime="vllm" if name.startswith("vllm") else "transformers",
+    )
     # A round trip through JSON, so that no part is written as an alias.
     plain: list[dict[str, Any]] = json.loads(json.dumps([service(), made]))
     return plain

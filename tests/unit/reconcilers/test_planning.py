@@ -200,9 +200,9 @@ def test_a_pod_template_has_nodes_found_and_made_by_any_vendors_resource(
     assert made["spec"]["taints"] == [
         {"key": "sku", "value": "gpu", "effect": "NoSchedule"}
     ]
-    pod = manifests.deployment(
-        spec, raw_workspace(), plan, nodes=["a"], runtime_image=""
-    )["spec"]["template"]["spec"]
+    pod = manifests.deployment(spec, raw_workspace(), plan, nodes=["a"], images={})[
+        "spec"
+    ]["template"]["spec"]
     assert pod["containers"] == [server]
     keys = {toleration["key"] for toleration in pod["tolerations"]}
     assert keys == {resource, "nvidia.com/gpu", "sku"}

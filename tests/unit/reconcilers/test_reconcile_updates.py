@@ -115,6 +115,9 @@ CHANGES = {
     ),
     "checks bypassed": Change({}, annotated("bypass-resource-checks", "True")),
     "the runtime that is the default": Change({}, annotated("runtime", "transformers")),
+    "another runtime": Change(
+        {}, annotated("runtime", "vllm"), deployments=1, restarts=True
+    ),
     "a label of the Workspace": Change({}, {"metadata": {"labels": {"team": "a"}}}),
     "an annotation of somebody": Change({}, annotated("nobodys", "yes")),
     "a template's image": Change(
@@ -156,13 +159,15 @@ async def test_a_change_is_written_once_and_restarts_only_what_it_has_to(
         assert verbs <= {"apply", "patch"}
 
 
-async def test_another_runtime_stalls_and_leaves_what_serves_until_it_is_back() -> None:
+async def test_an_unknown_runtime_stalls_and_leaves_what_serves_until_it_is_back() -> (
+    None
+):
     world = World()
     async with world.operator():
         await world.served()
         before = (world.deployment(), world.service(), world.machines())
-        await world.edit_workspace(**annotated("runtime", "vllm"))
-        await world.until_reason("Stalled", "RuntimeNotSupported")
+        await world.edit_workspace(**annotated("runtime", "magic"))
+        await world.until_reason("Stalled", "AnnotationInvalid")
         await world.at_rest()
         assert (world.deployment(), world.service(), world.machines()) == before
         assert world.workspace()["status"]["workerNodes"] == ["gpu-0"]

@@ -15,7 +15,7 @@ from pykaito.reconcilers.workspace.status import (
     stalled,
     worker_nodes,
 )
-from pykaito.runtime.presets.plan import PlanError, PlanReason, plan
+from pykaito.runtime.presets.plan import Known, PlanError, PlanReason, plan
 from tests.unit.reconcilers.workspaces import node, workspace
 
 ENOUGH = Selection(nodes=("a",), missing=0, wanted="labels apps=x")
@@ -158,7 +158,8 @@ def test_the_nodes_that_work_are_those_that_are_ready() -> None:
 
 
 def test_a_plan_is_told_in_a_sentence() -> None:
-    said = planned(plan(workspace()))
+    known = Known(default_runtime="transformers")
+    said = planned(plan(workspace(), known=known))
     assert said.startswith(
         "1 node with 1 nvidia.com/gpu each, falcon-7b by transformers"
     )

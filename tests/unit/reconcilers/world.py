@@ -50,7 +50,9 @@ class World:
         self.api = ClusterApi()
         self.api.status_defaults[WORKSPACES] = {"observedGeneration": -1}
         self.hub: ModelHub = NoHub()
+        self.default_runtime = "transformers"
         self.image = "reg/transformers:1"
+        self.vllm_image = "reg/vllm:1"
         self.provisioning = ProvisioningSettings()
         self.factories: list[Factory] = []
 
@@ -72,7 +74,7 @@ class World:
             expectations=written, rng=rng, metrics_port=None, health_port=None,
         )  # fmt: skip
         manager.add_service(events, elected=True)
-        settings = Settings(transformers_image=self.image)
+        settings = Settings({"vllm": self.vllm_image, "transformers": self.image})
         provisioning = Provisioning.install(
             self.provisioning, client=self.api, cache=cache, clock=clock,
             written=written, factories=[*installed(), *self.factories],
@@ -85,6 +87,7 @@ class World:
             ),
             self.hub,
             cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
+            default_runtime=self.default_runtime,
         )
         for controller in controllers(
             self.api, cache, events, clock, written, settings, lookups, provisioning

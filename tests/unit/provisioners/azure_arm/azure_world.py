@@ -163,10 +163,11 @@ class AzureWorld:
             ),
             NoHub(),
             cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
+            default_runtime="transformers",
         )
         for controller in controllers(
             self.api, cache, events, clock, written,
-            Settings(transformers_image="reg/transformers:1"), lookups, provisioning,
+            Settings({"transformers": "reg/transformers:1"}), lookups, provisioning,
         ):  # fmt: skip
             manager.add(controller)
         stop = asyncio.Event()

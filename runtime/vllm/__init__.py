@@ -1,0 +1,12 @@
+"""The vLLM runtime: vLLM's own server, started as a Workspace asks for it.
+
+``python -m pykaito.runtime.vllm`` starts it; ``docs/runtime-vllm.md`` has what it
+adds to vLLM:
+
+    command      flags, settings of the ConfigMap and adapters to vLLM's command line
+    adapters     LoRA adapters, checked, and scaled by a copy of their configuration
+    main         from the command line to the process's exit status
+    probe        /health/active: whether a token comes
+    rate_limit   429 where too many requests wait
+    middleware   the two above, as vLLM loads them
+"""
