@@ -1,0 +1,139 @@
+"""vLLM's command line, of what the pod's command, files and adapters say: pure."""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pykaito.runtime.vllm.adapters import Lora, smallest_rank
+
+LENGTH = "max-model-len"
+
+#: Of vLLM's flags those that differ from its own defaults where none is given.
+DEFAULTS = {
+    "model": "/workspace/weights",
+    "port": "5000",
+    "disable-access-log-for-endpoints": "/health,/health/active,/metrics",
+}
+#: Asks of each answer; the outermost comes last.
+RATE_LIMIT = "pykaito.runtime.vllm.middleware.RateLimit"
+ACTIVE_HEALTH = "pykaito.runtime.vllm.middleware.ActiveHealth"
+
+#: Options that vLLM had once and KAITO's own template still sets.
+RETIRED = frozenset({"swap-space"})
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """What the command line of the installed vLLM takes."""
+
+    #: Options that stand alone, by their names without dashes before them.
+    switches: frozenset[str]
+    #: Options that take several words.
+    lists: frozenset[str]
+    #: Ranks that adapters may have.
+    ranks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, parser: argparse.ArgumentParser) -> Self:
+        """Return what a parser takes."""
+        actions = parser._actions  # noqa: SLF001 - argparse has no other list of its options
+        names = {
+            name.removeprefix("--"): action
+            for action in actions
+            for name in action.option_strings
+            if name.startswith("--")
+        }
+        return cls(
+            frozenset(name for name, action in names.items() if action.nargs == 0),
+            frozenset(name for name, action in names.items() if action.nargs == "+"),
+            tuple(names["max-lora-rank"].choices or ()),
+        )
+
+
+def command_line(
+    given: Sequence[str],
+    options: Mapping[str, Any],
+    loras: Sequence[Lora],
+    syntax: Syntax,
+    *,
+    limited: bool,
+) -> list[str]:
+    """Return vLLM's arguments. Of an option that is there twice the last counts.
+
+    Args:
+        given: vLLM's flags of the pod's command.
+        options: those of the user's file, which go before the flags.
+        loras: the adapters.
+        syntax: what vLLM takes.
+        limited: whether requests beyond what may wait are refused.
+
+    Raises:
+        LoadError: an adapter has a rank that vLLM does not serve.
+    """
+    names = {_name(word) for word in given if word.startswith("--")}
+    middleware = [RATE_LIMIT, ACTIVE_HEALTH] if limited else [ACTIVE_HEALTH]
+    return [
+        *(f"--{k}={v}" for k, v in DEFAULTS.items() if k not in names),
+        *given,
+        *_of_adapters(loras, syntax.ranks),
+        *(f"--middleware={name}" for name in middleware),
+        *_of_options(options, syntax, cut=_is_cut(given)),
+    ]
+
+
+def _of_adapters(loras: Sequence[Lora], ranks: Sequence[int]) -> Iterator[str]:
+    if not loras:
+        return
+    yield from ("--enable-lora", f"--max-loras={len(loras)}")
+    yield f"--max-lora-rank={smallest_rank(loras, ranks)}"
+    yield "--lora-modules"
+    yield from (f"{lora.name}={lora.folder}" for lora in loras)
+
+
+def _of_options(
+    options: Mapping[str, Any], syntax: Syntax, *, cut: bool
+) -> Iterator[str]:
+    for written, value in options.items():
+        name = _name(written)
+        if value is None or name in RETIRED or (name == LENGTH and cut):
+            continue
+        yield from _words(name, value, syntax)
+
+
+def _words(name: str, value: Any, syntax: Syntax) -> Iterator[str]:
+    if name in syntax.switches:
+        yield from _switch(name, syntax, on=str(value).lower() == "true")
+    elif name in syntax.lists and isinstance(value, list):
+        yield from (f"--{name}", *map(_text, value))
+    else:
+        yield f"--{name}={_text(value)}"
+
+
+def _switch(name: str, syntax: Syntax, *, on: bool) -> Iterator[str]:
+    """Yield the flag, or its opposite where there is one."""
+    bare = name.removeprefix("no-")
+    opposite = f"no-{name}" if bare == name else bare
+    chosen = name if on else opposite
+    if chosen in syntax.switches:
+        yield f"--{chosen}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value)
+    return str(value)
+
+
+def _name(word: str) -> str:
+    """Return an option's name as vLLM has it; what follows a dot is its own."""
+    name = word.removeprefix("--").partition("=")[0]
+    option, dot, rest = name.partition(".")
+    return f"{option.replace('_', '-')}{dot}{rest}"
+
+
+def _is_cut(given: Iterable[str]) -> bool:
+    """Whether the command has a length: the plan's, which knows the file's."""
+    lengths = [word.partition("=")[2] for word in given if _name(word) == LENGTH]
+    return any(length.isdigit() for length in lengths)

@@ -1,0 +1,30 @@
+"""The process's environment, settled before vLLM is imported, which reads it once."""
+
+import tempfile
+from collections.abc import MutableMapping
+from pathlib import Path
+
+#: vLLM has endpoints for adapters "for development", which load from any path.
+LORA_ENDPOINTS = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
+
+
+def prepare_environment(environ: MutableMapping[str, str]) -> None:
+    """Set what vLLM and its libraries read. What a user has set stays.
+
+    Everything they write goes below the temporary folder, since a container's root
+    file system may be read-only; nothing is reported to anyone.
+    """
+    scratch = Path(tempfile.gettempdir())
+    defaults = {
+        "HF_HOME": str(scratch / "huggingface"),
+        "TRITON_CACHE_DIR": str(scratch / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torchinductor"),
+        "VLLM_CACHE_ROOT": str(scratch / "vllm"),
+        "VLLM_CONFIG_ROOT": str(scratch / "vllm-config"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in defaults.items():
+        environ.setdefault(name, value)
+    environ[LORA_ENDPOINTS] = "0"

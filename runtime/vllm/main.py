@@ -1,0 +1,133 @@
+"""From the command line to the process's exit status."""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE, parse_adapters
+from pykaito.runtime.hf.flags import FlagError
+from pykaito.runtime.hf.logs import configure_logs
+from pykaito.runtime.hf.model_source import LoadError
+from pykaito.runtime.vllm.adapters import Lora, prepare
+from pykaito.runtime.vllm.command import Syntax, command_line
+from pykaito.runtime.vllm.config_file import (
+    CONFIG_VARIABLE,
+    ConfigFile,
+    read_config_file,
+)
+from pykaito.runtime.vllm.environment import prepare_environment
+
+log = logging.getLogger(__name__)
+
+#: Kubernetes shows what a container wrote here as the reason why it ended.
+TERMINATION_LOG = Path("/dev/termination-log")
+#: Bytes of it that Kubernetes reads.
+TERMINATION_LOG_BYTES = 4096
+
+#: Exit statuses: 2 is wrong flags, as usual; 1 a model that cannot be served.
+USAGE, FAILED = 2, 1
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run vLLM's server until it is told to end, then end the process."""
+    # As a container's first process it would be deaf to it until vLLM listens.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    configure_logs()
+    try:
+        run(sys.argv[1:] if argv is None else argv, os.environ)
+    except FlagError as error:
+        sys.exit(fail(str(error), USAGE))
+    except LoadError as error:
+        sys.exit(fail(str(error), FAILED))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)
+    sys.exit(0)
+
+
+def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
+    """Serve what the command line, the file and the environment say.
+
+    Raises:
+        FlagError: they are malformed.
+        LoadError: an adapter cannot be served.
+    """
+    ours, given = _parser().parse_known_args(argv)
+    path = ours.kaito_config_file or environ.get(CONFIG_VARIABLE)
+    config = read_config_file(Path(path)) if path else ConfigFile()
+    if config.unused:
+        log.info("settings that this runtime has not", extra={"keys": config.unused})
+    adapters = parse_adapters(
+        environ.get(ADAPTERS_VARIABLE), Path(ours.kaito_adapters_dir)
+    )
+    loras = prepare(adapters, Path(tempfile.gettempdir(), "adapters"))
+    prepare_environment(environ)
+    _serve(
+        [word for word in given if _has_template(word)],
+        config,
+        loras,
+        limited=not ours.kaito_disable_rate_limit,
+    )
+
+
+def _serve(
+    given: Sequence[str], config: ConfigFile, loras: Sequence[Lora], *, limited: bool
+) -> None:
+    """Hand over to vLLM, as its own command does."""
+    import uvloop  # noqa: PLC0415 - vLLM reads the environment when it is imported
+    from vllm.entrypoints.launchers.api_server.entry import (  # noqa: PLC0415
+        run_server,
+    )
+    from vllm.entrypoints.launchers.cli_args import (  # noqa: PLC0415
+        make_arg_parser,
+        validate_parsed_serve_args,
+    )
+    from vllm.entrypoints.serve.utils.api_utils import (  # noqa: PLC0415
+        cli_env_setup,
+    )
+    from vllm.logger import configure_logging_from_args  # noqa: PLC0415
+    from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
+
+    cli_env_setup()
+    parser: Any = make_arg_parser(FlexibleArgumentParser(prog="pykaito.runtime.vllm"))
+    words = command_line(
+        given, config.options, loras, Syntax.of(parser), limited=limited
+    )
+    log.info("starting vLLM", extra={"arguments": words})
+    arguments = parser.parse_args(words)
+    configure_logging_from_args(arguments)
+    validate_parsed_serve_args(arguments)
+    uvloop.run(run_server(arguments))
+
+
+def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:
+    """Say why in one line, to people and to Kubernetes; return the status."""
+    line = f"pykaito.runtime.vllm: {' '.join(message.split())}"
+    sys.stderr.write(f"{line}\n")
+    with contextlib.suppress(OSError):
+        if report.exists():
+            report.write_bytes(line.encode()[:TERMINATION_LOG_BYTES])
+    return status
+
+
+def _has_template(word: str) -> bool:
+    """Whether the image has the chat template that a flag names, if it names one."""
+    name, _, path = word.partition("=")
+    if name != "--chat-template" or not path.startswith("/") or Path(path).exists():
+        return True
+    log.warning("no such chat template; the tokenizer's counts", extra={"path": path})
+    return False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--kaito-config-file", default="")
+    parser.add_argument("--kaito-adapters-dir", default="/mnt/adapter")
+    parser.add_argument("--kaito-disable-rate-limit", action="store_true")
+    return parser

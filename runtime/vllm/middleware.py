@@ -1,0 +1,101 @@
+"""What vLLM's server does for each request besides its own, by ``--middleware``.
+
+vLLM makes them with the app that they stand before; the engine is in the state of
+the outermost app, once a request comes.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import REGISTRY, Counter
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pykaito.runtime.vllm.probe import ActivityProbe
+from pykaito.runtime.vllm.rate_limit import PATHS, RETRY_AFTER, Admission, refusal
+
+ACTIVE_HEALTH = "/health/active"
+
+#: vLLM's own metrics, by the names that they are registered under.
+TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+WAITING = ("vllm:num_requests_waiting",)
+
+REJECTED = Counter(
+    "kaito_ratelimit_rejected_total",
+    "Requests that were answered 429.",
+    ["model_name"],
+)
+
+
+class ActiveHealth:
+    """Answers whether the engine generates: 200, else 503."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._probe: ActivityProbe | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a probe, and let everything else pass."""
+        if scope["type"] != "http" or scope["path"] != ACTIVE_HEALTH:
+            await self._app(scope, receive, send)
+            return
+        if self._probe is None:
+            engine = scope["app"].state.engine_client
+            self._probe = ActivityProbe(
+                lambda: one_token(engine), lambda: total(TOKENS)
+            )
+        reason = await self._probe.look()
+        body = {"status": "Unhealthy" if reason else "Healthy", "reason": reason}
+        answer = JSONResponse(body, 503 if reason else 200)
+        await answer(scope, receive, send)
+
+
+class RateLimit:
+    """Answers 429 where too many requests wait."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._admission: Admission | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or let it pass."""
+        if scope["type"] != "http" or scope["path"] not in PATHS:
+            await self._app(scope, receive, send)
+            return
+        state = scope["app"].state
+        at_once = state.vllm_config.scheduler_config.max_num_seqs
+        rejected = REJECTED.labels(state.vllm_config.model_config.served_model_name)
+        if self._admission is None:
+            self._admission = Admission(at_once, lambda: total(WAITING))
+        if self._admission.is_full():
+            rejected.inc()
+            headers = {"Retry-After": str(RETRY_AFTER)}
+            answer = JSONResponse(refusal(at_once), 429, headers)
+            await answer(scope, receive, send)
+            return
+        with self._admission.enter():
+            await self._app(scope, receive, send)
+
+
+async def one_token(engine: Any) -> None:
+    """Have the engine generate a token; one that does not generate tells its health."""
+    if "generate" not in await engine.get_supported_tasks():
+        await engine.check_health()
+        return
+    from vllm import SamplingParams  # noqa: PLC0415 - a test has no vLLM
+
+    outputs = engine.generate(
+        # Every vocabulary has a first token.
+        {"prompt_token_ids": [0]},
+        SamplingParams(max_tokens=1, temperature=0),
+        request_id=f"probe-{uuid.uuid4().hex}",
+    )
+    async for _ in outputs:
+        pass
+
+
+def total(names: Iterable[str]) -> float:
+    """Return the sum of metrics over all engines of the process; 0 without any."""
+    families = REGISTRY.restricted_registry(list(names)).collect()
+    return sum(s.value for f in families for s in f.samples if s.name in names)

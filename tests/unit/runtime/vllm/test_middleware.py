@@ -1,0 +1,141 @@
+"""What clients and probes get before vLLM has a say, over HTTP."""
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pykaito.runtime.vllm import middleware
+from pykaito.runtime.vllm.middleware import ActiveHealth, RateLimit, total
+
+AT_ONCE = 2
+
+
+class Engine:
+    """What a pooling model's engine has of vLLM's EngineClient."""
+
+    error: Exception | None = None
+    checks = 0
+
+    async def get_supported_tasks(self) -> tuple[str, ...]:
+        return ("embed",)
+
+    async def check_health(self) -> None:
+        self.checks += 1
+        if self.error:
+            raise self.error
+
+
+class Server:
+    """An app as vLLM builds it, whose answers wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.engine = Engine()
+        paths = ("/v1/completions", "/health", "/v1/models")
+        app = Starlette(
+            routes=[Route(path, self.answer, methods=["GET", "POST"]) for path in paths]
+        )
+        app.state.engine_client = self.engine
+        app.state.vllm_config = SimpleNamespace(
+            scheduler_config=SimpleNamespace(max_num_seqs=AT_ONCE),
+            model_config=SimpleNamespace(served_model_name="tiny"),
+        )
+        app.add_middleware(RateLimit)
+        app.add_middleware(ActiveHealth)
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://server"
+        )
+
+    async def answer(self, request: Request) -> Response:
+        if request.url.path == "/v1/completions":
+            await self.go.wait()
+        return JSONResponse({"path": request.url.path})
+
+    def post(self) -> asyncio.Task[httpx.Response]:
+        return asyncio.create_task(self.http.post("/v1/completions", json={}))
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def waiting() -> Iterator[Gauge]:
+    """The metric of the requests that wait in its engines."""
+    gauge = Gauge("vllm:num_requests_waiting", "", ["engine"])
+    yield gauge
+    REGISTRY.unregister(gauge)
+
+
+def rejected() -> float:
+    value = REGISTRY.get_sample_value(
+        "kaito_ratelimit_rejected_total", {"model_name": "tiny"}
+    )
+    return value or 0.0
+
+
+async def test_as_many_may_wait_as_are_served(server: Server) -> None:
+    before = rejected()
+    served = [server.post() for _ in range(2 * AT_ONCE)]
+    await asyncio.sleep(0.05)
+    refused = await server.post()
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    error = refused.json()["error"]
+    assert (error["type"], error["code"]) == ("requests", "rate_limit_exceeded")
+    assert error["param"] is None
+    assert rejected() == before + 1
+    server.go.set()
+    assert {(await one).status_code for one in served} == {200}
+    assert (await server.post()).status_code == 200
+
+
+async def test_requests_that_wait_in_the_engine_count(
+    server: Server, waiting: Gauge
+) -> None:
+    server.go.set()
+    waiting.labels("0").set(AT_ONCE - 1)
+    assert (await server.post()).status_code == 200
+    waiting.labels("1").set(1)
+    assert (await server.post()).status_code == 429
+
+
+async def test_what_takes_no_engine_is_never_refused(
+    server: Server, waiting: Gauge
+) -> None:
+    waiting.labels("0").set(1000)
+    for path in ("/health", "/v1/models"):
+        assert (await server.http.get(path)).status_code == 200
+
+
+async def test_health_is_the_engines(server: Server) -> None:
+    answer = await server.http.get("/health/active")
+    assert (answer.status_code, answer.json()["status"]) == (200, "Healthy")
+    assert server.engine.checks == 1
+
+
+async def test_an_engine_that_is_dead_is_unhealthy(server: Server) -> None:
+    server.engine.error = RuntimeError("EngineCore died")
+    answer = await server.http.get("/health/active")
+    assert answer.status_code == 503
+    assert "EngineCore died" in answer.json()["reason"]
+
+
+def test_a_metric_is_summed_over_engines(monkeypatch: Any) -> None:
+    registry = CollectorRegistry()
+    monkeypatch.setattr(middleware, "REGISTRY", registry)
+    assert total(middleware.TOKENS) == 0
+    tokens = Counter("vllm:generation_tokens", "", ["engine"], registry=registry)
+    tokens.labels("0").inc(3)
+    tokens.labels("1").inc(4)
+    assert total(middleware.TOKENS) == 7
