@@ -8,7 +8,7 @@ from hack import paths
 from hack.cluster.commands import ClusterError
 from hack.cluster.progress import step
 from hack.hub import ENDPOINT, ensure_hub
-from hack.images.catalogue import ALL
+from hack.images.catalogue import ALL, VLLM
 from hack.images.delivery import deliver
 
 NAMESPACE = "pykaito-system"
@@ -26,11 +26,14 @@ def values(images: dict[str, str]) -> dict[str, object]:
     """Return the chart's values for these images."""
     operator, _, tag = images["operator"].rpartition(":")
     runtime, _, runtime_tag = images["transformers"].rpartition(":")
+    # The name that it has once it is there; only a test that needs it brings it.
+    vllm = f"{operator.rpartition('/')[0]}/{VLLM.name}"
     return {
         "image": {"repository": operator, "tag": tag},
         "runtimes": {
             # This cluster's machines have no GPU, though some nodes say so.
             "default": "transformers",
+            "vllm": {"image": {"repository": vllm, "tag": VLLM.tag}},
             "transformers": {"image": {"repository": runtime, "tag": runtime_tag}},
         },
         "hub": {"endpoint": ENDPOINT},

@@ -5,14 +5,15 @@ import sys
 
 from hack.cluster.commands import ClusterError
 from hack.images.build import build
-from hack.images.catalogue import ALL, STAND_INS
+from hack.images.catalogue import ALL, ON_DEMAND, STAND_INS
 from hack.images.delivery import deliver
 from hack.images.store import Store
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    known = ALL | STAND_INS
+    usual = ALL | STAND_INS
+    known = usual | ON_DEMAND
     parser = argparse.ArgumentParser(prog="python -m hack.images", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
@@ -26,7 +27,7 @@ def main() -> int:
             nargs="*",
             default=[],
             metavar="NAME",
-            help=f"one of {', '.join(known)}; all by default",
+            help=f"one of {', '.join(known)}; {', '.join(usual)} by default",
         )
     commands.add_parser("clean", help="delete every image built here")
     arguments = parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> int:
             Store().delete()
             return 0
         make = deliver if arguments.command == "push" else build
-        for name in arguments.names or known:
+        for name in arguments.names or usual:
             make(known[name])
     except (ClusterError, FileNotFoundError) as error:
         print(f"hack.images: {error}", file=sys.stderr)

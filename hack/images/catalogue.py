@@ -70,10 +70,14 @@ def has_gpu() -> bool:
 OPERATOR = Image("operator")
 TRANSFORMERS = Image("transformers", {"TORCH": "cuda" if has_gpu() else "cpu"})
 
+VLLM = Image("vllm", {"TORCH": "cuda" if has_gpu() else "cpu"})
+
 CURL = Image("curl", stands_for="curlimages/curl:latest")
 HUB = Image("hub")
 
 #: Every image that the operator needs, by name.
 ALL = {image.name: image for image in (OPERATOR, TRANSFORMERS)}
+#: Large, and needed by few: built by name alone.
+ON_DEMAND = {image.name: image for image in (VLLM,)}
 #: What takes the place of the world outside, for the documents' commands.
 STAND_INS = {image.name: image for image in (CURL, HUB)}

@@ -23,6 +23,7 @@ def prepare_environment(environ: MutableMapping[str, str]) -> None:
         "VLLM_CONFIG_ROOT": str(scratch / "vllm-config"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "DO_NOT_TRACK": "1",
     }
     for name, value in defaults.items():

@@ -23,6 +23,7 @@ from pykaito.runtime.vllm.config_file import (
     read_config_file,
 )
 from pykaito.runtime.vllm.environment import prepare_environment
+from pykaito.runtime.vllm.last_words import listening
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
 
     Raises:
         FlagError: they are malformed.
-        LoadError: an adapter cannot be served.
+        LoadError: an adapter cannot be served, or vLLM failed.
     """
     ours, given = _parser().parse_known_args(argv)
     path = ours.kaito_config_file or environ.get(CONFIG_VARIABLE)
@@ -103,7 +104,16 @@ def _serve(
     arguments = parser.parse_args(words)
     configure_logging_from_args(arguments)
     validate_parsed_serve_args(arguments)
-    uvloop.run(run_server(arguments))
+    failure: Exception | None = None
+    with listening() as said:
+        try:
+            uvloop.run(run_server(arguments))
+        except Exception as error:
+            log.exception("the server failed")
+            failure = error
+    if failure is not None:
+        told = said.error or f"{type(failure).__name__}: {failure}"
+        raise LoadError(told) from failure
 
 
 def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:

@@ -45,7 +45,8 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name(
 def test_what_this_release_cannot_serve_stalls_and_makes_nothing(
     kubectl: Kubectl, namespace: str
 ) -> None:
-    spec = workspace(metadata={"annotations": {"kaito.sh/runtime": "vllm"}})
+    annotations = {"kaito.sh/runtime": "transformers"}
+    spec = workspace("gemma-4-12b-it", metadata={"annotations": annotations})
     applied = Applied(kubectl, namespace, spec)
     message = applied.wait_reason("Ready", "RuntimeNotSupported")
     assert "kaito.sh/runtime" in message

@@ -52,7 +52,7 @@ def test_a_spec_that_nothing_can_serve_is_the_workspaces_own_fault() -> None:
 @pytest.mark.parametrize(
     ("annotations", "command"),
     [
-        ({"kaito.sh/runtime": "vllm"}, f"{ANNOTATE} kaito.sh/runtime-"),
+        ({"kaito.sh/runtime": "transformers"}, f"{ANNOTATE} kaito.sh/runtime-"),
         ({}, "kubectl describe workspace ws -n team"),
     ],
 )

