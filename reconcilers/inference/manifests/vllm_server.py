@@ -36,9 +36,12 @@ def container(
         drain: seconds that requests in flight get to end.
     """
     leave = ["/bin/sh", "-c", f"sleep {LEAVING_SECONDS}"]
+    asked = probes(server, ACTIVE_HEALTH, timeout=10, hung_after=HUNG_SECONDS)
+    # An engine that hangs ends no request, however long it is waited for.
+    asked["livenessProbe"]["terminationGracePeriodSeconds"] = LEAVING_SECONDS * 2
     return {
         "command": command(workspace, plan, server, drain=drain),
-        **probes(server, ACTIVE_HEALTH, timeout=10, hung_after=HUNG_SECONDS),
+        **asked,
         "lifecycle": {"preStop": {"exec": {"command": leave}}},
     }
 
