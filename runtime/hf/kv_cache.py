@@ -52,6 +52,11 @@ class Slab:
         """How many it has."""
         return max(UNIT, self.width)
 
+    @property
+    def full(self) -> bool:
+        """Whether there is room for no more rows."""
+        return len(self.rows) == self.slots // self.width
+
 
 @dataclass(eq=False, slots=True)
 class Row:
@@ -121,17 +126,28 @@ class KVCache:
 
     def take(self, tokens: int, *, kept: bool = False) -> Row | None:
         """Return a row for so many tokens, or None if there is no room."""
-        width = row_width(tokens)
-        slabs = self._slabs.setdefault((width, kept), [])
-        if not slabs or len(slabs[-1].rows) == slabs[-1].slots // width:
-            start = self._take_units(max(UNIT, width) // UNIT)
-            if start is None:
-                return None
-            slabs.append(Slab(start, width))
-        slab = slabs[-1]
+        slab = self._open_slab(row_width(tokens), kept=kept)
+        if slab is None:
+            return None
         row = Row(slab, len(slab.rows), kept=kept)
         slab.rows.append(row)
         return row
+
+    def _open_slab(self, width: int, *, kept: bool) -> Slab | None:
+        """Return a slab with room for a row, a wider one if there is no other."""
+        slabs = self._slabs.setdefault((width, kept), [])
+        if slabs and not slabs[-1].full:
+            return slabs[-1]
+        start = self._take_units(max(UNIT, width) // UNIT)
+        if start is not None:
+            slabs.append(Slab(start, width))
+            return slabs[-1]
+        wider = [
+            found[-1]
+            for (other, kind), found in self._slabs.items()
+            if other > width and kind == kept and found and not found[-1].full
+        ]
+        return min(wider, key=lambda slab: slab.width, default=None)
 
     def release(self, row: Row) -> None:
         """Free a row; the last one of its width moves to its place."""

@@ -173,7 +173,9 @@ async def test_a_request_joins_while_another_runs(engine: BatchEngine) -> None:
     long.cancel()
 
 
-NEVER_ENDING = GREEDY | {"eos_token_id": 1999}
+#: An end token that is never chosen.
+NEVER = {"eos_token_id": 2047}
+NEVER_ENDING = GREEDY | NEVER
 
 
 async def test_a_long_prompt_is_read_in_parts(engine: BatchEngine, exact: Load) -> None:
@@ -239,6 +241,50 @@ async def test_requests_beyond_the_memory_wait_and_are_answered(exact: Load) -> 
         *(answer(engine, request(prompt)) for prompt in prompts)
     )
     assert found == expected
+    engine.close()
+    engine.join(10)
+
+
+async def test_requests_that_come_and_go_as_they_like_are_answered_right(
+    exact: Load,
+) -> None:
+    """Of many kinds, some cancelled at some time, with little memory."""
+    loaded = exact("llama")
+    runner = ModelRunner(loaded.model, KVCache(layer_shapes(loaded.model), UNIT))
+    dice = random.Random(5)  # noqa: S311 - no secret
+    sampled = {"do_sample": True, "top_k": 0}
+    shared, *prompts = random_prompts(30 * SOAK, seed=1)
+    prompts = [shared + one if dice.random() < 0.3 else one for one in prompts]
+    # Beforehand: a model is its engine's alone.
+    expected = {prompt: generated(loaded, prompt) for prompt in prompts}
+
+    engine = BatchEngine(loaded, runner, max_running=24, max_waiting=1000)
+
+    async def one(prompt: tuple[int, ...]) -> None:
+        kind = dice.choice(["greedy", "greedy", "cancelled", "sampled", "beams"])
+        await asyncio.sleep(dice.random() * SOAK)
+        if kind == "greedy":
+            assert await answer(engine, request(prompt)) == expected[prompt]
+        elif kind == "sampled":
+            wanted = request(prompt, options=sampled | NEVER, sequences=3)
+            assert len(await answer(engine, wanted)) == 3 * ANSWER
+        elif kind == "beams":
+            wanted = request(prompt, options=NEVER | {"num_beams": 2})
+            assert len(await answer(engine, wanted)) == ANSWER
+        else:
+            left = dice.randint(0, 5)
+            generation = engine.submit(request(prompt, sequences=2, options=sampled))
+            async for _ in generation.chunks():
+                left -= 1
+                if left < 0:
+                    break
+            generation.cancel()
+
+    await asyncio.gather(*(one(prompt) for prompt in prompts))
+    # The step of this one has let go of all others.
+    await answer(engine, request((5,)))
+    assert (engine.running, engine.waiting) == (0, 0)
+    assert (engine.cache_usage, engine.failure) == (0, None)
     engine.close()
     engine.join(10)
 

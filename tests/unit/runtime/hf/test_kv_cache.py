@@ -107,6 +107,16 @@ def test_there_is_never_more_than_the_memory_holds() -> None:
     assert cache.take(1) is None
 
 
+def test_a_wider_row_is_better_than_none() -> None:
+    cache = make(units=1)
+    wide = cache.take(2 * NARROWEST)
+    narrow = cache.take(NARROWEST)
+    assert wide is not None
+    assert narrow is not None
+    assert narrow.slab is wide.slab
+    assert cache.take(2 * NARROWEST + 1) is None
+
+
 @pytest.mark.parametrize(("units", "longest"), [(1, UNIT), (3, 2 * UNIT)])
 def test_the_longest_sequence_that_fits_is_known(units: int, longest: int) -> None:
     cache = make(units)
