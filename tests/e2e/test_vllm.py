@@ -1,4 +1,4 @@
-"""vLLM serves a small model on a node without GPUs, by a build that is for tests.
+"""vLLM serves a small model on the CPUs of a node, by a build that is for tests.
 
 One Workspace goes through all of it, in the order of the tests.
 """
@@ -44,7 +44,11 @@ STOP_ENGINE = (
 
 
 @pytest.fixture(scope="module")
-def serving(kubectl: Kubectl, cpu_node: str) -> Iterator[Applied]:
+def serving(kubectl: Kubectl, gpu_node: str) -> Iterator[Applied]:
+    """A Workspace with an adapter at two strengths, once its model is served.
+
+    Its pod takes no GPU of the node, whose CPUs nobody else asks for.
+    """
     deliver(VLLM)
     namespace = "vllm"
     kubectl("create", "namespace", namespace)
@@ -71,7 +75,7 @@ def serving(kubectl: Kubectl, cpu_node: str) -> Iterator[Applied]:
         },
         "resource": {
             "labelSelector": {"matchLabels": {}},
-            "preferredNodes": [cpu_node],
+            "preferredNodes": [gpu_node],
         },
         "inference": {
             "preset": {
