@@ -95,7 +95,7 @@ class Progress:
 
     def finish(self) -> None:
         """Say that the first token is there."""
-        self._turn("ready", None)
+        self._turn("loaded", None)
         self.startup = self._spent
 
     @property
