@@ -31,6 +31,9 @@ from pykaito.runtime.hf.start_engine import StartedEngine, start_engine
 
 ROOT = Path(__file__).resolve().parents[4]
 
+#: So that rounding does not decide which of two tokens is the likelier.
+EXACT = "--torch_dtype=float32"
+
 StartServer = Callable[..., "RunningServer"]
 
 
@@ -65,7 +68,7 @@ def loaded_model(model_folder: Callable[[str], Path]) -> Callable[[str], LoadedM
     def load(architecture: str) -> LoadedModel:
         if architecture not in models:
             path = str(model_folder(architecture))
-            settings = parse_flags([f"--pretrained_model_name_or_path={path}"])
+            settings = parse_flags([f"--pretrained_model_name_or_path={path}", EXACT])
             models[architecture] = load_model(settings, Progress())
         return models[architecture]
 
@@ -116,7 +119,8 @@ def start_server(model_folder: Callable[[str], Path]) -> Iterator[StartServer]:
 
     def start(*flags: str, architecture: str = "phi3") -> RunningServer:
         path = model_folder(architecture)
-        settings = parse_flags([f"--pretrained_model_name_or_path={path}", *flags])
+        found = [f"--pretrained_model_name_or_path={path}", EXACT, *flags]
+        settings = parse_flags(found)
         started = start_engine(settings, Progress())
         servers.append(RunningServer(settings, started))
         return servers[-1]

@@ -17,7 +17,7 @@ import torch
 from pykaito.runtime.hf import main as entry
 from pykaito.runtime.hf.loading import LoadedModel
 
-from .conftest import ROOT
+from .conftest import EXACT, ROOT
 from .lora import factors, write_adapter
 
 Folder = Callable[[str], Path]
@@ -195,7 +195,7 @@ def test_adapters_and_the_users_file_are_taken_from_the_environment(
         "KAITO_ADAPTERS": json.dumps([{"name": adapter.name, "strength": "0.5"}]),
         "KAITO_CONFIG_FILE": str(file),
     }
-    flags = [f"--adapters_dir={adapter.folder.parent}", "--max_model_len=50"]
+    flags = [f"--adapters_dir={adapter.folder.parent}", "--max_model_len=50", EXACT]
     body = {"prompt": "def load", "max_tokens": 20, "temperature": 0, "logprobs": 1}
     with running([*MODULE, "--port=0", folder, *flags], tmp_path, **asked) as server:
         unused = next(one for one in server.told if "keys" in one)
