@@ -5,7 +5,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 # Before torch is imported: workers of a parallel run share few cores.
@@ -16,9 +15,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import httpx
 import openai
 import pytest
-import torch
 import uvicorn
-from transformers import AutoModelForCausalLM
 
 from hack.models.architectures import ARCHITECTURES, SIZES
 from hack.models.model import save_model
@@ -62,7 +59,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 @pytest.fixture(scope="session")
 def loaded_model(model_folder: Callable[[str], Path]) -> Callable[[str], LoadedModel]:
-    """Load a tiny model, once per session."""
+    """Load a tiny model in float32, once per session."""
     models: dict[str, LoadedModel] = {}
 
     def load(architecture: str) -> LoadedModel:
@@ -134,19 +131,3 @@ def start_server(model_folder: Callable[[str], Path]) -> Iterator[StartServer]:
 def server(start_server: StartServer) -> RunningServer:
     """Start a server of a tiny Phi-3 with everything at its default."""
     return start_server()
-
-
-@pytest.fixture(scope="session")
-def exact(loaded_model: Callable[[str], LoadedModel]) -> Callable[[str], LoadedModel]:
-    """Models in float32, where rounding decides nothing."""
-    models: dict[str, LoadedModel] = {}
-
-    def load(architecture: str) -> LoadedModel:
-        if architecture not in models:
-            loaded = loaded_model(architecture)
-            path = loaded.model.name_or_path
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-            models[architecture] = replace(loaded, model=model.eval())
-        return models[architecture]
-
-    return load

@@ -63,9 +63,9 @@ def text(chunks: list[Chunk]) -> str:
 
 @pytest.mark.parametrize("architecture", ["phi3", "falcon", "llama"])
 async def test_greedy_tokens_are_those_of_generate(
-    architecture: str, exact: Load
+    architecture: str, loaded_model: Load
 ) -> None:
-    loaded = exact(architecture)
+    loaded = loaded_model(architecture)
     engine = start(loaded)
     prompt = tuple(loaded.tokenizer.encode("def load_model(settings):"))
     expected = loaded.model.generate(

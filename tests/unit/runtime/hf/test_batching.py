@@ -60,8 +60,8 @@ def engine_of(loaded: LoadedModel, **limits: int) -> BatchEngine:
 
 
 @pytest.fixture
-async def engine(exact: Load) -> AsyncIterator[BatchEngine]:
-    engine = engine_of(exact("phi3"))
+async def engine(loaded_model: Load) -> AsyncIterator[BatchEngine]:
+    engine = engine_of(loaded_model("phi3"))
     yield engine
     engine.close()
     engine.join(10)
@@ -100,9 +100,9 @@ def generated(loaded: LoadedModel, prompt: tuple[int, ...]) -> list[int]:
 
 @pytest.mark.parametrize("architecture", ["phi3", "falcon", "llama"])
 async def test_greedy_answers_are_those_of_generate_alone_or_with_others(
-    architecture: str, exact: Load
+    architecture: str, loaded_model: Load
 ) -> None:
-    loaded = exact(architecture)
+    loaded = loaded_model(architecture)
     prompts = random_prompts(10 * SOAK)
     expected = [generated(loaded, prompt) for prompt in prompts]
     engine = engine_of(loaded)
@@ -162,9 +162,11 @@ NEVER = {"eos_token_id": 2047}
 NEVER_ENDING = GREEDY | NEVER
 
 
-async def test_a_long_prompt_is_read_in_parts(engine: BatchEngine, exact: Load) -> None:
+async def test_a_long_prompt_is_read_in_parts(
+    engine: BatchEngine, loaded_model: Load
+) -> None:
     prompt = sum(random_prompts(20), ())[: 2 * STEP_TOKENS + 9]
-    expected = generated(exact("phi3"), prompt)
+    expected = generated(loaded_model("phi3"), prompt)
     found, _ = await asyncio.gather(
         answer(engine, request(prompt)), answer(engine, request((5, 6)))
     )
@@ -213,9 +215,11 @@ async def test_a_mistake_in_the_engine_asks_for_a_restart(engine: BatchEngine) -
     assert engine.failure is not None
 
 
-async def test_requests_beyond_the_memory_wait_and_are_answered(exact: Load) -> None:
+async def test_requests_beyond_the_memory_wait_and_are_answered(
+    loaded_model: Load,
+) -> None:
     """Twelve of 400 tokens need more rows of 512 than a unit has."""
-    loaded = exact("llama")
+    loaded = loaded_model("llama")
     runner = ModelRunner(loaded.model, KVCache(layer_shapes(loaded.model), UNIT))
     engine = BatchEngine(loaded, runner, max_running=16, max_waiting=16)
     prompts = [prompt * 3 for prompt in random_prompts(40) if len(prompt) > 110][:12]
@@ -230,10 +234,10 @@ async def test_requests_beyond_the_memory_wait_and_are_answered(exact: Load) -> 
 
 
 async def test_requests_that_come_and_go_as_they_like_are_answered_right(
-    exact: Load,
+    loaded_model: Load,
 ) -> None:
     """Of many kinds, some cancelled at some time, with little memory."""
-    loaded = exact("llama")
+    loaded = loaded_model("llama")
     runner = ModelRunner(loaded.model, KVCache(layer_shapes(loaded.model), UNIT))
     dice = random.Random(5)  # noqa: S311 - no secret
     sampled = {"do_sample": True, "top_k": 0}
