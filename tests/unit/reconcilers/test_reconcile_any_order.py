@@ -21,7 +21,8 @@ from pykaito.reconcilers.configs import DEFAULTS
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests.unit.operator.soak import examples
 from tests.unit.operator.virtual_time import eventually, run_virtual
-from tests.unit.reconcilers.world import LABELS, NAME, SYSTEM, World
+from tests.unit.reconcilers.running import SYSTEM
+from tests.unit.reconcilers.world import LABELS, NAME, World
 
 LAW = {"source": {"name": "law", "image": "registry/law:1"}, "strength": "0.5"}
 TONE = {"source": {"name": "tone.v2", "volumeSource": {"emptyDir": {}}}}

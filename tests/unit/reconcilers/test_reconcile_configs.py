@@ -5,7 +5,8 @@ import pytest
 from pykaito.operator.errors import ServerError
 from pykaito.operator.objects import CONFIG_MAPS, Resource
 from tests.unit.operator.virtual_time import eventually
-from tests.unit.reconcilers.world import SYSTEM, World
+from tests.unit.reconcilers.running import SYSTEM
+from tests.unit.reconcilers.world import World
 
 pytestmark = pytest.mark.virtual_time
 

@@ -2,17 +2,10 @@
 
 import asyncio
 import contextlib
-import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pykaito.api import labels
-from pykaito.operator.background import Background
-from pykaito.operator.cache import Cache
-from pykaito.operator.events import EventRecorder
-from pykaito.operator.expectations import WrittenVersions
-from pykaito.operator.manager import Manager
 from pykaito.operator.objects import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -21,22 +14,19 @@ from pykaito.operator.objects import (
     PODS,
     SERVICES,
 )
-from pykaito.operator.reconcile import Request
 from pykaito.provisioners.registry import Factory, installed
-from pykaito.reconcilers.configs import ConfigMaps
-from pykaito.reconcilers.controllers import Settings, controllers
-from pykaito.reconcilers.lookups import Lookups, ModelHub, NoHub
-from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
+from pykaito.reconcilers.controllers import Settings
+from pykaito.reconcilers.lookups import ModelHub, NoHub
+from pykaito.reconcilers.provisioning import ProvisioningSettings
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests import kstatus
-from tests.unit.operator.virtual_time import VirtualClock, eventually
+from tests.unit.operator.virtual_time import eventually
 from tests.unit.reconcilers.cluster_api import ClusterApi
+from tests.unit.reconcilers.running import running
 from tests.unit.reconcilers.workspaces import node, raw_workspace
 
 NAME = "workspace-falcon-7b"
 LABELS = {"apps": "falcon-7b", "node.kubernetes.io/instance-type": "Standard_NC12s_v3"}
-#: The operator's namespace.
-SYSTEM = "pykaito-system"
 #: Longer than any hold and any backoff of a short series of failures.
 REST_SECONDS = 40.0
 
@@ -62,44 +52,16 @@ class World:
 
         Every status that it wrote has to say to tools what is so.
         """
-        clock, rng = VirtualClock(), random.Random(1)  # noqa: S311 - jitter
-        cache = Cache(self.api, clock, rng)
-        events = EventRecorder(
-            self.api, clock, reporting_controller="kaito.sh/pykaito",
-            reporting_instance="test",
-        )  # fmt: skip
-        written = WrittenVersions[Request](clock)
-        manager = Manager(
-            self.api, cache, clock=clock, identity="test", leader_election=None,
-            expectations=written, rng=rng, metrics_port=None, health_port=None,
-        )  # fmt: skip
-        manager.add_service(events, elected=True)
         settings = Settings({"vllm": self.vllm_image, "transformers": self.image})
-        provisioning = Provisioning.install(
-            self.provisioning, client=self.api, cache=cache, clock=clock,
-            written=written, factories=[*installed(), *self.factories],
-        )  # fmt: skip
-        for name, provisioner in provisioning.installed.items():
-            manager.add_service(Background(name, provisioner.run, clock), elected=True)
-        lookups = Lookups(
-            ConfigMaps(
-                self.api, cache.informer(CONFIG_MAPS, metadata_only=True), SYSTEM
-            ),
-            self.hub,
-            cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
+        async with running(
+            self.api,
+            settings,
+            self.provisioning,
+            [*installed(), *self.factories],
+            hub=self.hub,
             default_runtime=self.default_runtime,
-        )
-        for controller in controllers(
-            self.api, cache, events, clock, written, settings, lookups, provisioning
-        ):  # fmt: skip
-            manager.add(controller)
-        stop = asyncio.Event()
-        running = asyncio.create_task(manager.run(stop))
-        try:
+        ):
             yield
-        finally:
-            stop.set()
-            await running
         self.check_statuses()
 
     def check_statuses(self) -> None:

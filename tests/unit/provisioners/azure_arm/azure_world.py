@@ -1,8 +1,6 @@
 """A cluster in memory, Azure beside it, and the operator between, on virtual time."""
 
-import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,25 +10,18 @@ from azure.core.pipeline.transport import AioHttpTransport
 from pykaito.api import labels
 from pykaito.api.parse import parse
 from pykaito.api.v1alpha1.machine import Machine
-from pykaito.operator.background import Background
-from pykaito.operator.cache import Cache
 from pykaito.operator.errors import TransportError
-from pykaito.operator.events import EventRecorder
-from pykaito.operator.expectations import WrittenVersions
-from pykaito.operator.manager import Manager
-from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, NODES, Key
-from pykaito.operator.reconcile import Request
+from pykaito.operator.objects import NAMESPACES, NODES, Key
 from pykaito.provisioners.azure_arm import sdk
 from pykaito.provisioners.azure_arm.cloud import AgentPools
 from pykaito.provisioners.azure_arm.provisioner import AzureArm
 from pykaito.provisioners.azure_arm.settings import Target
 from pykaito.provisioners.naming import instance_name
 from pykaito.provisioners.skus import find_sku
-from pykaito.reconcilers.configs import ConfigMaps
-from pykaito.reconcilers.controllers import Settings, controllers
-from pykaito.reconcilers.lookups import Lookups, NoHub
+from pykaito.reconcilers.controllers import Settings
+from pykaito.reconcilers.lookups import NoHub
 from pykaito.reconcilers.machine.lifecycle import Policy
-from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
+from pykaito.reconcilers.provisioning import ProvisioningSettings
 from pykaito.reconcilers.resources import MACHINES
 from tests.arm.authority import CLIENT, TENANT
 from tests.arm.cluster import Cluster, Kind, Pool
@@ -48,6 +39,7 @@ from tests.unit.arm.azure import (
 )
 from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.cluster_api import ClusterApi
+from tests.unit.reconcilers.running import running
 
 NAMESPACE, NAME = "team-a", "phi-0"
 POOL = instance_name(Key(NAMESPACE, NAME))
@@ -136,48 +128,18 @@ class AzureWorld:
     @contextlib.asynccontextmanager
     async def operator(self, *, crash: bool = False) -> AsyncIterator[None]:
         """Run the operator; at the end it stops, or crashes."""
-        clock, rng = self.clock, random.Random(1)  # noqa: S311 - jitter
-        cache = Cache(self.api, clock, rng)
-        events = EventRecorder(
-            self.api, clock, reporting_controller="kaito.sh/pykaito",
-            reporting_instance="test",
-        )  # fmt: skip
-        written = WrittenVersions[Request](clock)
-        manager = Manager(
-            self.api, cache, clock=clock, identity="test", leader_election=None,
-            expectations=written, rng=rng, metrics_port=None, health_port=None,
-        )  # fmt: skip
-        manager.add_service(events, elected=True)
-        settings = ProvisioningSettings(
+        provisioning = ProvisioningSettings(
             default="azure_arm", policy=self.policy, environ=self.environ
         )
-        provisioning = Provisioning.install(
-            settings, client=self.api, cache=cache, clock=clock, written=written,
-            factories=[lambda context: AzureArm(context, self._connect)],
-        )  # fmt: skip
-        for name, provisioner in provisioning.installed.items():
-            manager.add_service(Background(name, provisioner.run, clock), elected=True)
-        lookups = Lookups(
-            ConfigMaps(
-                self.api, cache.informer(CONFIG_MAPS, metadata_only=True), "system"
-            ),
-            NoHub(),
-            cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
-            default_runtime="transformers",
-        )
-        for controller in controllers(
-            self.api, cache, events, clock, written,
-            Settings({"transformers": "reg/transformers:1"}), lookups, provisioning,
-        ):  # fmt: skip
-            manager.add(controller)
-        stop = asyncio.Event()
-        running = asyncio.create_task(manager.run(stop))
-        try:
+        async with running(
+            self.api,
+            Settings({"transformers": "reg/transformers:1"}),
+            provisioning,
+            [lambda context: AzureArm(context, self._connect)],
+            hub=NoHub(),
+            crash=self._unheard() if crash else None,
+        ):
             yield
-        finally:
-            with self._unheard() if crash else contextlib.nullcontext():
-                stop.set()
-                await asyncio.gather(running, return_exceptions=crash)
 
     @contextlib.contextmanager
     def _unheard(self) -> Iterator[None]:
