@@ -78,7 +78,7 @@ images: cluster ## Build the images and push them to the cluster's registry
 	@$(RUN)/python -m hack.images push
 
 .PHONY: generate
-generate: env ## Generate the CRDs from the models in api/
+generate: env ## Generate the CRDs, schemas and tables of the docs
 	@$(RUN)/python -m hack.generate
 
 .PHONY: bench
