@@ -1,10 +1,9 @@
 """Drives a Machine's provisioner and writes what it sees into the status."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -14,7 +13,6 @@ from pykaito.api.v1alpha1.machine import (
     Machine,
     MachineFailure,
     MachinePhase,
-    MachineStatus,
 )
 from pykaito.operator.client import Client
 from pykaito.operator.clock import Clock
@@ -44,9 +42,14 @@ from pykaito.reconcilers.machine.lifecycle import (
     decide,
     failed,
 )
+from pykaito.reconcilers.machine.report import (
+    Report,
+    details,
+    pausing,
+    without_instance,
+)
 from pykaito.reconcilers.machine.status import (
     CONDITIONS,
-    between_tries,
     conditions_of,
     explained,
     launching,
@@ -65,18 +68,6 @@ RELEASE_PAUSE = 30.0
 """Seconds until a release that could not be done is tried again."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is written into a Machine's status."""
-
-    seen: Observation
-    phase: MachinePhase
-    launch_time: datetime | None
-    ready_time: datetime | None = None
-    failures: int = 0
-    last_failure: MachineFailure | None = None
 
 
 class MachineReconciler:
@@ -144,7 +135,7 @@ class MachineReconciler:
             case Launch():
                 return await self._launch(live, machine, provisioner, note)
             case Pause(until=until):
-                await self._write(live, self._pausing(status), note)
+                await self._write(live, pausing(status), note)
                 return _look_again(now, None, until)
             case Lost(failure=failure):
                 return await self._told(live, machine, failure, now, note)
@@ -196,14 +187,7 @@ class MachineReconciler:
     ) -> Result | None:
         """Write that there is no instance, and come back for the next try."""
         count, last = self._count(machine, failure, now)
-        report = Report(
-            between_tries(count, last),
-            MachinePhase.PENDING,
-            launch_time=None,
-            failures=count,
-            last_failure=last,
-        )
-        await self._write(live, report, note)
+        await self._write(live, without_instance(count, last), note)
         return _look_again(now, None, last.retry_time)
 
     async def _give_back(
@@ -219,7 +203,7 @@ class MachineReconciler:
 
         It is written first: were it released first, a restart would take it for lost.
         """
-        now = self._clock.now()
+        now, look_again = self._clock.now(), seen.look_again
         count, last = machine.status.failures, machine.status.last_failure
         if failure is not None:
             count, last = self._count(machine, failure, now)
@@ -242,7 +226,7 @@ class MachineReconciler:
         except ProvisionError as error:
             log.warning("could not give an instance back", error=str(error))
             return Result(error.retry_after or RELEASE_PAUSE)
-        return Result(1.0 if gone else seen.look_again or RELEASE_PAUSE)
+        return Result(1.0 if gone else look_again or RELEASE_PAUSE)
 
     def _count(
         self, machine: Machine, failure: ProvisionError, now: datetime
@@ -250,18 +234,6 @@ class MachineReconciler:
         MACHINE_FAILURES.labels(machine.spec.provisioner, str(failure.reason)).inc()
         message = explained(machine, failure)
         return failed(machine.status, failure, message, now)
-
-    @staticmethod
-    def _pausing(status: MachineStatus) -> Report:
-        if status.last_failure is None:
-            raise ValueError("a pause without a failure")
-        return Report(
-            between_tries(status.failures, status.last_failure),
-            MachinePhase.PENDING,
-            launch_time=None,
-            failures=status.failures,
-            last_failure=status.last_failure,
-        )
 
     async def _release(
         self,
@@ -278,7 +250,8 @@ class MachineReconciler:
         if MACHINE_FINALIZER not in live["metadata"].get("finalizers", ()):
             return None
         if provisioner is None:
-            await self._write(live, self._unknown(machine), note, releasing=True)
+            unknown = replace(self._unknown(machine), phase=MachinePhase.RELEASING)
+            await self._write(live, unknown, note)
             return None
         pause = None
         try:
@@ -295,7 +268,7 @@ class MachineReconciler:
             seen = await provisioner.observe(machine)
             pause = seen.look_again
         report = Report(seen, MachinePhase.RELEASING, machine.status.launch_time)
-        await self._write(live, report, note, releasing=True)
+        await self._write(live, report, note)
         return Result(pause)
 
     def _unknown(self, machine: Machine) -> Report:
@@ -314,7 +287,6 @@ class MachineReconciler:
         report: Report,
         note: Note,
         *,
-        releasing: bool = False,
         now: datetime | None = None,
     ) -> None:
         written = (live.get("status") or {}).get("conditions", ())
@@ -331,9 +303,9 @@ class MachineReconciler:
             live,
             {
                 "observedGeneration": live["metadata"]["generation"],
-                "phase": str(MachinePhase.RELEASING if releasing else report.phase),
+                "phase": str(report.phase),
                 "conditions": conditions,
-                **_details(report),
+                **details(report),
             },
             owned_conditions=CONDITIONS,
             field_manager=FIELD_MANAGER,
@@ -348,34 +320,6 @@ class MachineReconciler:
                 else self._events.warning
             )
             record(live, condition["reason"], condition["message"])
-
-
-def _details(report: Report) -> dict[str, Any]:
-    """Return the fields that are there only where they say something."""
-    details: dict[str, Any] = {
-        "nodeName": report.seen.node_name,
-        "providerID": report.seen.provider_id,
-        "instance": report.seen.instance,
-        "failures": report.failures,
-    }
-    for field, moment in (
-        ("launchTime", report.launch_time),
-        ("readyTime", report.ready_time),
-    ):
-        if moment is not None:
-            details[field] = _seconds(moment)
-    if (last := report.last_failure) is not None:
-        details["lastFailure"] = {
-            "reason": last.reason,
-            "message": last.message,
-            "time": _seconds(last.time),
-            "retryTime": _seconds(last.retry_time),
-        }
-    return {field: value for field, value in details.items() if value}
-
-
-def _seconds(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _look_again(

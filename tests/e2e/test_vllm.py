@@ -5,6 +5,7 @@ One Workspace goes through all of it, in the order of the tests.
 
 import json
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def serving(kubectl: Kubectl, gpu_node: str) -> Iterator[Applied]:
     Its pod takes no GPU of the node, whose CPUs nobody else asks for.
     """
     deliver(VLLM)
-    namespace = "vllm"
+    namespace = f"vllm-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     settings = {
         "apiVersion": "v1",
