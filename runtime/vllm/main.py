@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE, parse_adapters
 from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.logs import configure_logs
-from pykaito.runtime.hf.model_source import LoadError
+from pykaito.runtime.hf.model_source import LoadError, find_model
 from pykaito.runtime.vllm.adapters import Lora, prepare
-from pykaito.runtime.vllm.command import Syntax, command_line
+from pykaito.runtime.vllm.command import DEFAULTS, Syntax, command_line
 from pykaito.runtime.vllm.config_file import (
     CONFIG_VARIABLE,
     ConfigFile,
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 TERMINATION_LOG = Path("/dev/termination-log")
 #: Bytes of it that Kubernetes reads.
 TERMINATION_LOG_BYTES = 4096
+
+#: Of a model as transformers saves one, or as Mistral does.
+MODEL_FILES = ("config.json", "params.json")
 
 #: Exit statuses: 2 is wrong flags, as usual; 1 a model that cannot be served.
 USAGE, FAILED = 2, 1
@@ -57,7 +60,7 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
 
     Raises:
         FlagError: they are malformed.
-        LoadError: an adapter cannot be served, or vLLM failed.
+        LoadError: model or adapter cannot be served, or vLLM failed.
     """
     ours, given = _parser().parse_known_args(argv)
     path = ours.kaito_config_file or environ.get(CONFIG_VARIABLE)
@@ -68,9 +71,10 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
         environ.get(ADAPTERS_VARIABLE), Path(ours.kaito_adapters_dir)
     )
     loras = prepare(adapters, Path(tempfile.gettempdir(), "adapters"))
+    model = find_model(ours.model, flag="--model", files=MODEL_FILES)
     prepare_environment(environ)
     _serve(
-        [word for word in given if _has_template(word)],
+        [f"--model={model}", *(word for word in given if _has_template(word))],
         config,
         loras,
         limited=not ours.kaito_disable_rate_limit,
@@ -137,6 +141,7 @@ def _has_template(word: str) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", default=DEFAULTS["model"])
     parser.add_argument("--kaito-config-file", default="")
     parser.add_argument("--kaito-adapters-dir", default="/mnt/adapter")
     parser.add_argument("--kaito-disable-rate-limit", action="store_true")
