@@ -27,9 +27,11 @@ from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.image_volumes import dropped_image
 from pykaito.reconcilers.inference.manifests import ConfigFile
 from pykaito.reconcilers.inference.rollout import (
     Strategy,
+    carried,
     interrupts,
     is_cordoned,
     lacking,
@@ -175,7 +177,9 @@ class InferenceReconciler:
         # After a restart all is new to this process, and told already.
         if newly_left and _describe(theirs) not in self._told(live):
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
-        found = judge(applied.obj, self._pods(live), live, self._clock.now())
+        found = dropped_image(wanted, applied.obj) or judge(
+            applied.obj, self._pods(live), live, self._clock.now()
+        )
         await self._write(live, found, note, remark=_describe(theirs))
         if found.reason == InferenceReason.SUCCESS:
             self._measure(live, applied.obj)
@@ -242,8 +246,12 @@ class InferenceReconciler:
             planned.node_resources,
             held_by_others(self._informers.machines.store.list(), key(live)),
         )
+        deployed = self._informers.deployments.store.get(key(live))
+        if planned.server and deployed:
+            before = manifests.bound_nodes(deployed)
+            lack = lack or carried(planned.server.claims, before, nodes)
         return strategy(
-            self._informers.deployments.store.get(key(live)),
+            deployed,
             self._pods(live),
             lack,
             replicas=min(planned.nodes, len(nodes)),
