@@ -14,7 +14,9 @@ from pykaito.reconcilers.inference.diagnosis import Diagnosis
 NOT_SUPPORTED = "ImageVolumesNotSupported"
 
 
-def dropped_image(wanted: Mapping[str, Any], deployed: Object) -> Diagnosis | None:
+def dropped_image(
+    wanted: Mapping[str, Any], deployed: Object, workspace: Object
+) -> Diagnosis | None:
     """Return what is to be said of a Deployment that lost an image it mounts.
 
     None if it has all of them.
@@ -22,22 +24,25 @@ def dropped_image(wanted: Mapping[str, Any], deployed: Object) -> Diagnosis | No
     Args:
         wanted: the Deployment as it was applied.
         deployed: as the API server has it.
+        workspace: whose field a remedy names.
     """
     kept = {volume["name"] for volume in _volumes(deployed)}
     lost = [
-        volume["image"].get("reference", "")
+        image
         for volume in _volumes(wanted)
-        if "image" in volume and volume["name"] not in kept
+        if (image := (volume.get("image") or {}).get("reference"))
+        and volume["name"] not in kept
     ]
     if not lost:
         return None
+    remedy = f"Remove the annotation {labels.MOUNT_WEIGHTS_IMAGE}: it is copied then"
+    if (workspace.get("inference") or {}).get("template"):
+        remedy = "Remove the volume from inference.template"
     return Diagnosis(
         NOT_SUPPORTED,
         f"the API server left out the volume of the image {lost[0]}: this cluster "
-        "mounts no images "
-        "(feature gate ImageVolume, which is on from Kubernetes 1.35). Remove the "
-        f"annotation {labels.MOUNT_WEIGHTS_IMAGE}, so that the image is copied, or the "
-        "volume from inference.template",
+        "mounts no images (feature gate ImageVolume, which is on by default from "
+        f"Kubernetes 1.35). {remedy}",
         stalled=True,
     )
 

@@ -177,7 +177,7 @@ class InferenceReconciler:
         # After a restart all is new to this process, and told already.
         if newly_left and _describe(theirs) not in self._told(live):
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
-        found = dropped_image(wanted, applied.obj) or judge(
+        found = dropped_image(wanted, applied.obj, live) or judge(
             applied.obj, self._pods(live), live, self._clock.now()
         )
         await self._write(live, found, note, remark=_describe(theirs))
