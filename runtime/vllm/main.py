@@ -23,6 +23,7 @@ from pykaito.runtime.vllm.config_file import (
     read_config_file,
 )
 from pykaito.runtime.vllm.environment import prepare_environment
+from pykaito.runtime.vllm.hub import OFFLINE, is_kept, is_silent
 from pykaito.runtime.vllm.last_words import listening
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,9 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
     loras = prepare(adapters, Path(tempfile.gettempdir(), "adapters"))
     model = find_model(ours.model, flag="--model", files=MODEL_FILES)
     prepare_environment(environ)
+    if is_kept(model, environ) and is_silent(model, environ):
+        log.warning("the hub does not answer; what is kept here is served")
+        environ[OFFLINE] = "1"
     _serve(
         [f"--model={model}", *(word for word in given if _has_template(word))],
         config,

@@ -63,8 +63,12 @@ def mounts(server: ModelServer) -> list[dict[str, Any]]:
 
 
 def downloads(server: ModelServer) -> str:
-    """Return the folder that vLLM downloads a model's files to."""
-    return f"{CACHE}/weights" if server.cache_claim else WEIGHTS
+    """Return the folder that vLLM downloads a model's files to.
+
+    In a cache it is that of the hub's own libraries, where either runtime finds them,
+    also while the hub is away.
+    """
+    return f"{CACHE}/huggingface/hub" if server.cache_claim else WEIGHTS
 
 
 def _source(server: ModelServer) -> Mapping[str, Any]:

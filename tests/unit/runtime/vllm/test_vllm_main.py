@@ -29,6 +29,7 @@ STAND_IN = {
         import asyncio, json, os
         async def run_server(args):
             told = vars(args) | {"lora": os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]}
+            told["offline"] = os.environ.get("HF_HUB_OFFLINE")
             print(json.dumps(told), flush=True)
             if args.model == "broken":
                 said = "(Worker pid=3) ERROR [a.py:9] ValueError: heads do not divide"
@@ -158,6 +159,18 @@ def test_vllm_is_led_to_the_model_in_a_mounted_image(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["model"] == str(folder)
+
+
+@pytest.mark.parametrize(("kept", "offline"), [("org--name", "1"), ("x--y", None)])
+def test_a_model_that_is_kept_starts_without_its_hub(
+    vllm: Path, tmp_path: Path, kept: str, offline: str | None
+) -> None:
+    (tmp_path / "hub" / f"models--{kept}" / "snapshots").mkdir(parents=True)
+    away = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    process = started(vllm, "--model=org/name", **away)
+    out, err = process.communicate(timeout=60)
+    assert json.loads(out)["offline"] == offline
+    assert ("the hub does not answer" in err) is (offline is not None)
 
 
 def test_a_folder_without_a_model_is_told_before_vllm_is_imported(
