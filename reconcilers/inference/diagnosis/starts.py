@@ -74,7 +74,7 @@ def start_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
     why = why or found.get("reason", "")
     return Diagnosis(
         InferenceReason.CONTAINER_START_ERROR,
-        f"{told}: {why}. {_remedy(view, spec)}",
+        f"{told}: {why}. {_remedy(view, spec, why)}",
         stalled=restarts_in_vain(container),
     )
 
@@ -191,9 +191,15 @@ def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[Mounted, str]]:
                 yield "Secret", str(named)
 
 
-def _remedy(view: PodView, container: ContainerSpec | None) -> str:
+def _remedy(view: PodView, container: ContainerSpec | None, why: str) -> str:
     if container is not None and is_custom(view):
         return f"Correct {template_path(container)}"
+    written = view.workspace["metadata"].get("annotations") or {}
+    if "subPath" in why and (claim := written.get(labels.WEIGHTS_CLAIM)):
+        return (
+            f"See that claim and folder of the annotation {labels.WEIGHTS_CLAIM}, "
+            f"{claim}, hold the weights"
+        )
     if container is not None and image_volumes(view):
         return (
             f"If node {view.node} cannot mount images (containerd from 2.1 and CRI-O "

@@ -23,6 +23,7 @@ FOLDER = "/opt/kaito/models/falcon-7b"
 HOST_PATH = {"name": "weights", "hostPath": {"path": FOLDER, "type": "Directory"}}
 SETTINGS = {"name": "config", "configMap": {"name": "settings"}}
 WEIGHTS = "weights.example.com/falcon:1"
+SERVER = {"containers": [{"name": NAME, "image": IMAGE}]}
 MOUNTED = {"volumes": [{"name": "weights", "image": {"reference": WEIGHTS}}]}
 
 
@@ -153,9 +154,23 @@ def test_an_image_that_a_template_mounts_has_its_own_field() -> None:
     assert "inference.template.spec.volumes[0].image.reference" in message
 
 
+def test_a_folder_that_a_claim_has_not_is_told_with_the_annotation() -> None:
+    said = f'failed to create subPath directory for volumeMount "weights" of "{NAME}"'
+    failed = waiting("CreateContainerConfigError", said)
+    workspace = annotated(weights_claim="models/phi")
+    message = found(pod(failed), workspace=workspace).message
+    assert "annotation kaito.sh/weights-claim, models/phi, hold the weights" in message
+
+
+def test_an_image_that_is_mounted_is_pulled_beside_the_servers_own() -> None:
+    message = found(
+        pod(waiting("ContainerCreating"), spec=SERVER | MOUNTED), workspace=PRIVATE
+    ).message
+    assert f"is pulling {IMAGE} and {WEIGHTS} for container {NAME}" in message
+
+
 def test_a_node_that_mounts_no_images_is_told_what_to_do_without() -> None:
-    spec = MOUNTED | {"containers": [{"name": NAME, "image": IMAGE}]}
     failed = waiting("CreateContainerError", 'failed to mkdir "": no such file')
-    message = found(pod(failed, spec=spec), workspace=PRIVATE).message
+    message = found(pod(failed, spec=SERVER | MOUNTED), workspace=PRIVATE).message
     assert "If node gpu-0 cannot mount images" in message
     assert "remove the annotation kaito.sh/mount-weights-image" in message
