@@ -139,11 +139,12 @@ def test_an_image_that_cannot_be_mounted_is_told_as_the_one_it_is() -> None:
 
 
 def test_the_servers_own_image_is_told_as_such_beside_one_that_is_mounted() -> None:
-    own = DENIED.replace(WEIGHTS, IMAGE)
+    own = DENIED.replace(WEIGHTS, longer := f"{WEIGHTS}2")
+    server = {"containers": [{"name": NAME, "image": longer}]}
     message = found(
-        pod(waiting("ErrImagePull", own), spec=MOUNTED), workspace=PRIVATE
+        pod(waiting("ErrImagePull", own), spec=server | MOUNTED), workspace=PRIVATE
     ).message
-    assert f"cannot pull {IMAGE} for container" in message
+    assert f"cannot pull {longer} for container" in message
 
 
 def test_an_image_that_a_template_mounts_has_its_own_field() -> None:
