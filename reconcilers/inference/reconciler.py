@@ -26,7 +26,7 @@ from pykaito.reconcilers.apply import HOPELESS, REFUSALS, Applied, Applier, refu
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
-from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.diagnosis import Diagnosis, Reported, pending
 from pykaito.reconcilers.inference.manifests import ConfigFile
 from pykaito.reconcilers.inference.rollout import (
     Strategy,
@@ -84,6 +84,7 @@ class InferenceReconciler:
         *,
         images: Mapping[Runtime, str],
         hub_endpoint: str,
+        reported: Reported,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -93,6 +94,7 @@ class InferenceReconciler:
         self._lookups = lookups
         self._images = images
         self._hub = hub_endpoint
+        self._reported = reported
         self._services = Applier(client, FIELD_MANAGER, informers.services)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
         informers.pods.store.add_index(POD_INDEX, workspace_of)
@@ -175,7 +177,9 @@ class InferenceReconciler:
         # After a restart all is new to this process, and told already.
         if newly_left and _describe(theirs) not in self._told(live):
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
-        found = judge(applied.obj, self._pods(live), live, self._clock.now())
+        found = judge(
+            applied.obj, self._pods(live), live, self._clock.now(), self._reported
+        )
         await self._write(live, found, note, remark=_describe(theirs))
         if found.reason == InferenceReason.SUCCESS:
             self._measure(live, applied.obj)
