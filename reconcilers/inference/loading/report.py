@@ -24,10 +24,15 @@ class Stage(StrEnum):
 
     STARTING = "starting"
     IMPORTING = "importing torch and transformers"
+    IMPORTING_VLLM = "importing vLLM"
+    ENGINE = "starting the engine"
     TOKENIZER = "loading the tokenizer"
     DOWNLOADING = "downloading the weights"
     LOADING = "loading the weights"
     ADAPTERS = "merging the adapters"
+    PREPARING = "preparing the engine"
+    COMPILING = "compiling the model"
+    CAPTURING = "capturing CUDA graphs"
     GENERATING = "generating a first token"
 
     @property
@@ -39,7 +44,12 @@ class Stage(StrEnum):
 _MEASURED_AS: Mapping[Stage, str] = {
     Stage.STARTING: "import",
     Stage.IMPORTING: "import",
+    Stage.IMPORTING_VLLM: "import",
+    Stage.ENGINE: "import",
     Stage.DOWNLOADING: "download",
+    Stage.PREPARING: "compile",
+    Stage.COMPILING: "compile",
+    Stage.CAPTURING: "compile",
     Stage.GENERATING: "first_token",
 }
 

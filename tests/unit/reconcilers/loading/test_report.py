@@ -11,6 +11,7 @@ from pykaito.reconcilers.inference.loading.report import (
     is_news,
     read,
 )
+from pykaito.runtime.hf.progress import MEASURED_AS
 
 ANSWER: dict[str, Any] = {
     "status": "loading",
@@ -34,6 +35,11 @@ def test_a_download_is_read_with_all_its_numbers() -> None:
 def test_a_stage_alone_is_enough() -> None:
     body = b'{"status": "Loading", "stage": "loading the weights", "progress": null}'
     assert read(body) == Report(Stage.LOADING)
+
+
+def test_the_stages_are_those_of_the_runtimes_and_measured_as_there() -> None:
+    known = {str(stage): stage.measured_as for stage in Stage}
+    assert MEASURED_AS.items() <= known.items()
 
 
 @pytest.mark.parametrize(
