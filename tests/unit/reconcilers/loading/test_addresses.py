@@ -50,6 +50,9 @@ def test_one_that_leaves_is_not() -> None:
 
 def test_a_pod_of_a_users_own_template_is_not() -> None:
     assert asked(pod(LOADING), template()) is None
+    both = template()
+    both["inference"]["preset"] = {"name": "falcon-7b"}
+    assert asked(pod(LOADING), both) is None
 
 
 def test_a_pod_without_a_workspace_is_not() -> None:
