@@ -10,6 +10,7 @@ from pykaito.reconcilers.inference.diagnosis.fields import (
     is_custom,
 )
 from pykaito.reconcilers.inference.diagnosis.pod_view import PodView
+from pykaito.reconcilers.inference.loading import sentence
 
 
 def progress(view: PodView) -> str:
@@ -37,7 +38,7 @@ def _of_servers(view: PodView) -> str:
         return f"pod {view.name} runs and is not ready yet"
     if all(container.get("started") for container in containers):
         return f"pod {view.name} has loaded the model and is not ready yet"
-    return f"pod {view.name} is loading the model"
+    return sentence(view.name, view.report)
 
 
 def _pulling(view: PodView, container: Mapping[str, Any]) -> str:
