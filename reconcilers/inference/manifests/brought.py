@@ -6,10 +6,9 @@ keeps bringing them until something else of it changes.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import orjson
 
 from pykaito.api.v1beta1.adapter import Adapter
 from pykaito.api.v1beta1.data import DataSource
@@ -30,11 +29,11 @@ def recorded(
     sources = [_dump(adapter.source) for adapter in adapters]
     annotations = {
         **(metadata.get("annotations") or {}),
-        SOURCES: orjson.dumps(sources, option=orjson.OPT_SORT_KEYS).decode(),
+        SOURCES: json.dumps(sources, sort_keys=True),
     }
     said = {**template, "metadata": {**metadata, "annotations": annotations}}
-    text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-    annotations[DIGEST] = hashlib.sha256(text).hexdigest()
+    text = json.dumps(said, sort_keys=True)
+    annotations[DIGEST] = hashlib.sha256(text.encode()).hexdigest()
     return said
 
 
@@ -80,7 +79,7 @@ def _dump(source: DataSource) -> dict[str, Any]:
 def _sources(deployed: Object) -> list[DataSource]:
     """Return what a Deployment brings; nothing where somebody changed what it says."""
     try:
-        written = orjson.loads(_annotations(deployed).get(SOURCES, "[]"))
+        written = json.loads(_annotations(deployed).get(SOURCES, "[]"))
         return [DataSource.model_validate(source) for source in written]
     except (ValueError, TypeError):
         return []
