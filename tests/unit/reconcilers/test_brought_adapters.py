@@ -26,9 +26,10 @@ CLAIM = {"persistentVolumeClaim": {"claimName": "own"}}
 ON_VOLUME = {"source": {"name": "own", "volumeSource": CLAIM}}
 
 
-def workspace(*adapters: dict[str, Any]) -> Workspace:
+def workspace(*adapters: dict[str, Any], **annotations: str) -> Workspace:
     inference = {"preset": {"name": "falcon-7b"}, "adapters": list(adapters)}
-    return parse(Workspace, raw_workspace(inference=inference))
+    metadata = {"annotations": {f"kaito.sh/{k}": v for k, v in annotations.items()}}
+    return parse(Workspace, raw_workspace(inference=inference, metadata=metadata))
 
 
 def deployment(wanted: Workspace, runtime: Any = "vllm", **options: Any) -> Any:
@@ -78,6 +79,19 @@ def test_transformers_merges_strengths_as_it_starts() -> None:
     )
     assert weak != strong
     assert not manifests.brings_adapters(weak)
+
+
+def test_pods_keep_the_memory_that_they_were_given_for_their_adapters() -> None:
+    on_cpus = {"accelerator": "cpu", "runtime": "vllm"}
+    both, one = (workspace(*these, **on_cpus) for these in ([LAW, TONE], [LAW]))
+    deployed = deployment(both)
+    assert resources_of(deployed) != resources_of(deployment(one))
+    assert kept(one, deployed, RUNNING) == ["law", "tone"]
+
+
+def resources_of(deployed: Any) -> Any:
+    (server,) = deployed["spec"]["template"]["spec"]["containers"]
+    return server["resources"], server["command"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A server follows its list of adapters while requests come and go."""
 
 import asyncio
+import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import count
@@ -8,16 +10,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import REGISTRY
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from pykaito.runtime.hf.adapters import Adapter
 from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.model_source import LoadError
-from pykaito.runtime.vllm.adapter_updates import Follower
+from pykaito.runtime.vllm import adapter_updates
+from pykaito.runtime.vllm.adapter_start import LIST_VARIABLE
+from pykaito.runtime.vllm.adapter_updates import AdapterUpdates, Follower
 from pykaito.runtime.vllm.adapters import Lora
+from pykaito.runtime.vllm.environment import ADAPTERS_FOLDER
 from pykaito.runtime.vllm.flights import Flights
 from pykaito.runtime.vllm.served_adapters import ServedAdapters
+from tests.unit.runtime.hf.lora import factors, write_adapter
 
 
 class Engine:
@@ -27,9 +37,11 @@ class Engine:
         self.loaded: dict[int, str] = {}
         self.most = 0
         self.refused: set[str] = set()
+        self.asked = asyncio.Event()
         self.output_processor = SimpleNamespace(request_states={})
 
     async def add_lora(self, request: Any) -> bool:
+        self.asked.set()
         await asyncio.sleep(0)
         if request.lora_path in self.refused:
             raise RuntimeError("rank 64 is greater than max_lora_rank 8")
@@ -53,7 +65,7 @@ class Server:
             lora_resolver_lock=defaultdict(asyncio.Lock),
         )
         config = SimpleNamespace(lora_config=SimpleNamespace(max_loras=slots))
-        state = SimpleNamespace(
+        self.state = SimpleNamespace(
             openai_serving_models=self.models,
             engine_client=self.engine,
             vllm_config=config,
@@ -64,7 +76,9 @@ class Server:
         self.prepared = 0
         self.folder = Path("/")
         self.follower = Follower(
-            self.read, self.ready, ServedAdapters(state, self.flights, SimpleNamespace)
+            self.read,
+            self.ready,
+            ServedAdapters(self.state, self.flights, SimpleNamespace),
         )
 
     def read(self) -> tuple[Adapter, ...]:
@@ -260,6 +274,41 @@ async def test_what_vllm_has_loaded_from_the_start_is_not_loaded_again(
     await server.look(law=1.0)
     assert server.models.lora_requests == {"law": request}
     assert server.loaded == []
+
+
+async def test_the_list_is_followed_for_as_long_as_the_app_lives(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vllm", "vllm.lora", "vllm.lora.request"):
+        stand_in = SimpleNamespace(LoRARequest=SimpleNamespace)
+        monkeypatch.setitem(sys.modules, name, stand_in)
+    file = tmp_path / "adapters.json"
+    file.write_text("[]")
+    write_adapter(tmp_path / "all" / "law", {"a.q_proj": factors(8, 8)})
+    monkeypatch.setenv(LIST_VARIABLE, str(file))
+    monkeypatch.setenv(ADAPTERS_FOLDER, str(tmp_path / "all"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setattr(adapter_updates, "LOOK_SECONDS", 0)
+    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("served"))])
+    app.state = server.state  # type: ignore[assignment]
+    app.add_middleware(AdapterUpdates)
+    before = asyncio.all_tasks()
+    told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    living = asyncio.create_task(app({"type": "lifespan"}, told.get, said.put))
+    await told.put({"type": "lifespan.startup"})
+    assert (await said.get())["type"] == "lifespan.startup.complete"
+    file.write_text('[{"name": "law", "strength": "0.5"}]')
+    async with asyncio.timeout(10):
+        await server.engine.asked.wait()
+        async with server.models.lora_resolver_lock["law"]:
+            assert list(server.served) == ["law"]
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        assert (await client.get("/")).text == "served"
+    await told.put({"type": "lifespan.shutdown"})
+    await living
+    assert asyncio.all_tasks() == before
 
 
 def test_a_moment_has_passed_once_all_that_came_before_are_answered() -> None:
