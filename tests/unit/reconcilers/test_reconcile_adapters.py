@@ -17,7 +17,13 @@ pytestmark = pytest.mark.virtual_time
 LIST = f"{NAME}-adapters"
 PRESET = {"preset": {"name": "falcon-7b"}}
 LAW = {"source": {"name": "law", "image": "registry/law:1"}, "strength": "0.5"}
-TONE = {"source": {"name": "tone", "image": "registry/tone:1"}}
+TONE = {
+    "source": {
+        "name": "tone",
+        "image": "registry/tone:1",
+        "imagePullSecrets": ["login"],
+    }
+}
 VLLM = {"metadata": {"annotations": {"kaito.sh/runtime": "vllm"}}}
 
 
