@@ -11,18 +11,17 @@ from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE, parse_adapters
 from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.logs import configure_logs
 from pykaito.runtime.hf.model_source import LoadError, find_model
-from pykaito.runtime.vllm.adapters import Lora, prepare
+from pykaito.runtime.vllm.adapter_start import Start, adapters_at_start
 from pykaito.runtime.vllm.command import DEFAULTS, Syntax, command_line
 from pykaito.runtime.vllm.config_file import (
     CONFIG_VARIABLE,
     ConfigFile,
     read_config_file,
 )
-from pykaito.runtime.vllm.environment import prepare_environment
+from pykaito.runtime.vllm.environment import ADAPTERS_FOLDER, prepare_environment
 from pykaito.runtime.vllm.hub import OFFLINE, is_kept, is_silent
 from pykaito.runtime.vllm.last_words import listening
 
@@ -68,11 +67,13 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
     config = read_config_file(Path(path)) if path else ConfigFile()
     if config.unused:
         log.info("settings that this runtime has not", extra={"keys": config.unused})
-    adapters = parse_adapters(
-        environ.get(ADAPTERS_VARIABLE), Path(ours.kaito_adapters_dir)
+    adapters = adapters_at_start(
+        environ,
+        Path(ours.kaito_adapters_dir),
+        Path(tempfile.gettempdir(), "adapters"),
     )
-    loras = prepare(adapters, Path(tempfile.gettempdir(), "adapters"))
     model = find_model(ours.model, flag="--model", files=MODEL_FILES)
+    environ[ADAPTERS_FOLDER] = ours.kaito_adapters_dir
     prepare_environment(environ)
     if is_kept(model, environ) and is_silent(model, environ):
         log.warning("the hub does not answer; what is kept here is served")
@@ -80,13 +81,13 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
     _serve(
         [f"--model={model}", *(word for word in given if _has_template(word))],
         config,
-        loras,
+        adapters,
         limited=not ours.kaito_disable_rate_limit,
     )
 
 
 def _serve(
-    given: Sequence[str], config: ConfigFile, loras: Sequence[Lora], *, limited: bool
+    given: Sequence[str], config: ConfigFile, adapters: Start, *, limited: bool
 ) -> None:
     """Hand over to vLLM, as its own command does."""
     import uvloop  # noqa: PLC0415 - vLLM reads the environment when it is imported
@@ -106,7 +107,7 @@ def _serve(
     cli_env_setup()
     parser: Any = make_arg_parser(FlexibleArgumentParser(prog="pykaito.runtime.vllm"))
     words = command_line(
-        given, config.options, loras, Syntax.of(parser), limited=limited
+        given, config.options, adapters, Syntax.of(parser), limited=limited
     )
     log.info("starting vLLM", extra={"arguments": words})
     arguments = parser.parse_args(words)
