@@ -30,6 +30,11 @@ class Measured:
     rounds: Sequence[Load]
 
     @property
+    def sequences(self) -> int:
+        """How many share a step."""
+        return 1 if self.alone else self.at_once
+
+    @property
     def rate(self) -> float:
         """Tokens a second, in the median round."""
         return median(one.rate for one in self.rounds)
@@ -37,8 +42,13 @@ class Measured:
     @property
     def step(self) -> float:
         """Seconds between two tokens of an answer, in the median round."""
+        # Alone, no other prompt comes between, and bursts on the way count less.
         return median(
-            median(answer.step for answer in one.answers) for one in self.rounds
+            median(
+                answer.step if self.sequences == 1 else answer.late_step
+                for answer in one.answers
+            )
+            for one in self.rounds
         )
 
     def share(self, step: StepBytes, bandwidth: float) -> float:
@@ -46,9 +56,13 @@ class Measured:
         answers = [answer for one in self.rounds for answer in one.answers]
         least = least_seconds(
             step,
-            sequences=1 if self.alone else self.at_once,
-            # Of the second half of an answer, which `step` is of.
-            context=median(one.prompt_tokens + one.tokens * 3 / 4 for one in answers),
+            sequences=self.sequences,
+            # In the middle of what `step` is of.
+            context=median(
+                one.prompt_tokens
+                + one.tokens * (1 / 2 if self.sequences == 1 else 3 / 4)
+                for one in answers
+            ),
             bandwidth=bandwidth,
         )
         return least / self.step

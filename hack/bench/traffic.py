@@ -20,8 +20,10 @@ class Answer:
     tokens: int
     #: Seconds to the first token.
     first_token: float
-    #: Seconds between two tokens in its second half, when prompts have been read.
+    #: Seconds from a token to the next.
     step: float
+    #: The same in its second half, when the prompts of others have been read.
+    late_step: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,19 @@ class Clock:
         """
         if not self._pieces:
             raise RuntimeError(f"{tokens} tokens came without any text")
-        late = self._pieces[len(self._pieces) // 2 :]
         per_piece = tokens / len(self._pieces)
-        step = (late[-1] - late[0]) / max(1, len(late) - 1) / per_piece
-        return Answer(prompt_tokens, tokens, self._pieces[0], step)
+        late = self._pieces[len(self._pieces) // 2 :]
+        return Answer(
+            prompt_tokens=prompt_tokens,
+            tokens=tokens,
+            first_token=self._pieces[0],
+            step=_mean_gap(self._pieces) / per_piece,
+            late_step=_mean_gap(late) / per_piece,
+        )
+
+
+def _mean_gap(times: Sequence[float]) -> float:
+    return (times[-1] - times[0]) / max(1, len(times) - 1)
 
 
 async def load(
