@@ -42,6 +42,8 @@ VLLM_VARIABLE = "VLLM_PYTHON"
 #: Every prompt and answer has at most so many tokens together.
 LONGEST = 512
 COMMAND_SECONDS = 60
+ROUNDS = 3
+LIMIT_SECONDS = 15.0
 
 SERVERS = "Servers over HTTP"
 IN_PROCESS = "Engines in one process, without servers"
@@ -86,8 +88,8 @@ class Plan:
     loads: Sequence[int] = (1, 8, 64)
     words: int = 120
     tokens: int = 128
-    rounds: int = 3
-    limit: float = 15.0
+    rounds: int = ROUNDS
+    limit: float = LIMIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,9 +298,9 @@ def main() -> None:
     text = "engines in this process, even where servers could run"
     parser.add_argument("--in-process", action="store_true", help=text)
     text = "how often each load is measured"
-    parser.add_argument("--rounds", type=int, default=Plan.rounds, help=text)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=text)
     text = "seconds that a measurement may take"
-    parser.add_argument("--limit", type=float, default=Plan.limit, help=text)
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help=text)
     text = "folder for gpu.md and gpu.json"
     parser.add_argument("--out", type=Path, default=OUT, help=text)
     arguments = parser.parse_args()
