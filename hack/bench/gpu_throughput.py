@@ -157,30 +157,31 @@ def benchmark(plan: Plan, out: Path) -> Report:
 def measure(plan: Plan, found: Subjects) -> list[Measured]:
     """Let the engines take turns, each round and load anew.
 
-    One that fails is left out from there on, and the others go on.
+    What fails is left out, and the others go on.
 
     Raises:
-        RuntimeError: All failed.
+        RuntimeError: Nothing succeeded.
     """
     rounds: dict[tuple[str, int], list[Load]] = {}
     for _ in range(plan.rounds):
         for at_once in plan.loads:
-            for engine in tuple(found.engines):
+            for engine in found.engines:
                 try:
                     seen = engine.measure(
                         requests=max(2, at_once), at_once=at_once, limit=plan.limit
                     )
                 except Exception as error:  # noqa: BLE001 - the others' figures count
-                    found.left_out[engine.name] = _last_line(error)
-                    found.engines.remove(engine)
+                    what = f"{engine.name}, {at_once} at once"
+                    found.left_out[what] = _last_line(error)
                 else:
                     rounds.setdefault((engine.name, at_once), []).append(seen)
-    if not found.engines:
+    if not rounds:
         raise RuntimeError(f"nothing could be measured: {found.left_out}")
     return [
         Measured(engine.name, at_once, engine.alone, rounds[engine.name, at_once])
         for engine in found.engines
         for at_once in plan.loads
+        if (engine.name, at_once) in rounds
     ]
 
 

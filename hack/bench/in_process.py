@@ -7,6 +7,7 @@ process, the one requests as they come, the other one after the other, as
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,18 @@ class Batch:
     def measure(self, *, requests: int, at_once: int, limit: float) -> Load:
         """Send requests; see `load`."""
         sending = load(self._ask, requests=requests, at_once=at_once, limit=limit)
-        return asyncio.run(sending)
+        try:
+            return asyncio.run(sending)
+        finally:
+            self._wait_until_idle()
+
+    def _wait_until_idle(self) -> None:
+        """Wait for the step that requests were given up in: it has the model."""
+        deadline = time.monotonic() + _END_SECONDS
+        while self.engine.running or self.engine.waiting:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the batch was not idle after {_END_SECONDS} s")
+            time.sleep(0.01)
 
     async def _ask(self, seed: int) -> Answer:
         tokens = _prompt_tokens(self.loaded, seed, self.words)

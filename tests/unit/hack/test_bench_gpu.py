@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,27 @@ def test_an_engine_that_fails_is_left_out_and_the_others_go_on() -> None:
     assert [(one.engine, one.at_once) for one in seen] == [
         (OURS, at_once) for at_once in plan.loads
     ]
-    assert found.left_out == {OTHER: "out of memory"}
+    assert found.left_out == {
+        f"{OTHER}, {at_once} at once": "out of memory" for at_once in plan.loads
+    }
+
+
+def test_nothing_measured_is_an_error() -> None:
+    plan = Plan(device="cpu", size="tiny", loads=())
+    with pytest.raises(RuntimeError, match="nothing could be measured"):
+        gpu_throughput.measure(plan, Subjects("Somehow", OURS, [], {}))
+
+
+def test_requests_that_are_given_up_leave_the_model_to_others(model: Path) -> None:
+    with in_process.engines(model, (), words=8, tokens=3000) as both:
+        for engine in both:
+            with pytest.raises(RuntimeError, match="no answer ended"):
+                engine.measure(requests=4, at_once=4, limit=0.3)
+        seen = [
+            replace(engine, tokens=4).measure(requests=2, at_once=2, limit=60.0)
+            for engine in both
+        ]
+    assert [len(one.answers) for one in seen] == [2, 2]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it measures")
