@@ -217,14 +217,15 @@ def test_nothing_measured_is_an_error() -> None:
 
 
 def test_requests_that_are_given_up_leave_the_model_to_others(model: Path) -> None:
-    with in_process.engines(model, (), words=8, tokens=3000) as both:
-        for engine in both:
-            with pytest.raises(RuntimeError, match="no answer ended"):
-                engine.measure(requests=4, at_once=4, limit=0.3)
-        seen = [
-            replace(engine, tokens=4).measure(requests=2, at_once=2, limit=60.0)
-            for engine in both
-        ]
+    # Prompts so long that the first step outlives the requests.
+    with in_process.engines(model, (), words=1200, tokens=9) as (batch, alone):
+        with pytest.raises(RuntimeError, match="no answer ended"):
+            batch.measure(requests=4, at_once=4, limit=0.001)
+        assert batch.engine.running == 0
+        with pytest.raises(RuntimeError, match="no answer ended"):
+            alone.measure(requests=4, at_once=4, limit=0.001)
+        short = [replace(engine, words=8) for engine in (batch, alone)]
+        seen = [engine.measure(requests=2, at_once=2, limit=60.0) for engine in short]
     assert [len(one.answers) for one in seen] == [2, 2]
 
 
