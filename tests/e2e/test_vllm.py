@@ -27,7 +27,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hack import paths
 from hack.images.catalogue import VLLM
 from hack.images.delivery import deliver
+from hack.images.vllm.chat_templates import LICENCE, TEMPLATES
 from hack.weights import adapter_folder, deliver_adapter, deliver_model, model_folder
+from pykaito.runtime.presets.vllm_flags import CHAT_TEMPLATES
 from tests.e2e.workspaces import SERVING_SECONDS, Applied, Kubectl, port_forward
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(1800)]
@@ -51,6 +53,15 @@ STOP_ENGINE = (
     "for p in /proc/[0-9]*; do if grep -q EngineCor[e] $p/cmdline; "
     "then kill -STOP ${p#/proc/}; fi; done"
 )
+
+#: Compiles each template as transformers does, and prints its name.
+COMPILE = f"""
+from pathlib import Path
+from transformers.utils.chat_template_utils import _compile_jinja_template
+for path in sorted(Path({CHAT_TEMPLATES!r}).glob("*.jinja")):
+    _compile_jinja_template(path.read_text())
+    print(path.name)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -316,6 +327,15 @@ def status_of(url: str, model: str) -> int:
     """Return how a request for a model is answered, once it is not found."""
     body = {"model": model, "prompt": PROMPT, "max_tokens": 1}
     return httpx.post(f"{url}/v1/completions", json=body, timeout=60).status_code
+
+
+def test_the_image_has_the_chat_templates_of_the_catalogue(serving: Applied) -> None:
+    target = f"deployment/{serving.name}"
+    inside = ("exec", "-i", target, "-c", serving.name, "--")
+    listed = serving.kubectl(*inside, "ls", CHAT_TEMPLATES).split()
+    assert sorted(listed) == sorted({*TEMPLATES, LICENCE})
+    compiled = serving.kubectl(*inside, "python3", "-", stdin=COMPILE, timeout=240)
+    assert compiled.split() == sorted(TEMPLATES)
 
 
 def test_an_engine_that_hangs_is_seen_and_restarted(serving: Applied) -> None:
