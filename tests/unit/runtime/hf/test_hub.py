@@ -13,7 +13,6 @@ import pytest
 
 from hack.images.hub.server import Hub
 from pykaito.runtime.hf import hub
-from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.hub import HubAnswer, ask_hub, cache_folder, weights_bytes
 from pykaito.runtime.hf.model_source import LoadError
 
@@ -129,10 +128,8 @@ def asked(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HubAnswe
     monkeypatch.setattr(hub, "HfApi", lambda: client(endpoint=gate.url, token=TOKEN))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
-    def ask(model: str = MODEL, *flags: str) -> HubAnswer:
-        return ask_hub(
-            parse_flags([f"--pretrained_model_name_or_path={model}", *flags])
-        )
+    def ask(revision: str | None = None) -> HubAnswer:
+        return ask_hub(MODEL, revision)
 
     return ask
 
@@ -141,7 +138,7 @@ def test_the_weights_size_is_known_before_they_are_fetched(
     asked: Callable[..., HubAnswer], model_folder: Callable[[str], Path]
 ) -> None:
     weights = model_folder("phi3") / "model.safetensors"
-    assert asked() == HubAnswer(weights=weights.stat().st_size)
+    assert asked().weights == weights.stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -157,7 +154,7 @@ def test_a_hubs_refusal_is_told_in_plain_words(
 ) -> None:
     gate.refusal = refusal
     with pytest.raises(LoadError, match=wrong):
-        asked(MODEL, "--revision=v2")
+        asked("v2")
 
 
 def test_a_hub_that_does_not_answer_is_no_error_where_the_files_are_here(
