@@ -102,6 +102,8 @@ def _work(wish: Wish, sink: Connection) -> None:
     configure_logs()
     from pykaito.runtime.vllm.fetching import fetch  # noqa: PLC0415 - in this process alone
 
+    # It would write what it logs a second time, in plain text.
+    logging.getLogger("huggingface_hub").handlers.clear()
     try:
         sink.send(fetch(wish, sink.send))
     except LoadError as error:

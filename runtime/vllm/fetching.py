@@ -42,6 +42,10 @@ PASSING = frozenset({408, 425, 429})
 #: Errors of the disk that stay.
 LASTING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS})
 
+#: Bytes that are written to a file at a time. A download that is cut off goes on after
+#: the last of these, and this is how finely it can be seen growing.
+PIECE = 1 << 20
+
 #: Seconds without a byte after which nobody writes a file any more.
 ABANDONED = 3600
 
@@ -69,6 +73,7 @@ def fetch(
     Raises:
         LoadError: the hub refuses the model, or fails too often, or the disk is full.
     """
+    constants.DOWNLOAD_CHUNK_SIZE = PIECE
     cache = Path(wish.cache or constants.HF_HUB_CACHE)
     answer = ask_hub(wish.model, wish.revision, flag=FLAG, cache=cache)
     if answer.silent:

@@ -22,7 +22,7 @@ FIRST_TOKEN_SECONDS = 120.0
 
 
 class Start:
-    """A start that goes on: what is told of it, and by whom.
+    """What is told of a start, and by whom.
 
     Args:
         listener: the server's socket.
@@ -48,20 +48,21 @@ class Start:
             log.exception("no first token")
         else:
             self.progress.finish()
-        # What vLLM's server answers for /metrics.
-        REGISTRY.register(self._metrics)
         self._status.close()
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Tell of it on the port while the block runs, at most until it is over."""
+        """Tell of it while the block runs: on the port, until `finish` is called."""
         global _current  # noqa: PLW0603 - see above
         self._status.start()
+        # What vLLM's server will answer for /metrics.
+        REGISTRY.register(self._metrics)
         _current = self
         try:
             yield
         finally:
             _current = None
+            REGISTRY.unregister(self._metrics)
             self._status.close()
 
 

@@ -2,9 +2,11 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from pykaito.runtime.hf.model_source import LoadError
 from pykaito.runtime.vllm import main as entry
 from pykaito.runtime.vllm.config_file import CONFIG_VARIABLE, read_config_file
 from pykaito.runtime.vllm.environment import prepare_environment
+from tests.unit.runtime.hf.hub_gate import MODEL, TOKEN, Gate
+from tests.unit.runtime.vllm.published import published_model
 
 #: Stands for vLLM, which no unit test has: prints what it is told, then serves.
 STAND_IN = {
@@ -27,8 +31,10 @@ STAND_IN = {
     "vllm/entrypoints/launchers/api_server/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/entry.py": """
         import asyncio, json, os
-        async def run_server(args):
+        async def run_server_worker(address, listener, args):
+            assert address == "http://here" and listener.fileno() >= 0
             told = vars(args) | {"lora": os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]}
+            told["offline"] = os.environ.get("HF_HUB_OFFLINE")
             print(json.dumps(told), flush=True)
             if args.model == "broken":
                 said = "(Worker pid=3) ERROR [a.py:9] ValueError: heads do not divide"
@@ -38,11 +44,20 @@ STAND_IN = {
                 raise RuntimeError("no such device")
             await asyncio.sleep(600 if args.model == "endless" else 0)
     """,
+    "vllm/entrypoints/launchers/launcher.py": """
+        import socket
+        def setup_server(args, reuse_port):
+            spare = socket.socket()
+            spare.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
+            spare.bind(("", int(args.port)))
+            return "http://here", spare
+    """,
     "vllm/entrypoints/launchers/cli_args.py": """
         import argparse
         def make_arg_parser(parser):
             for name in ("model", "port", "dtype", "max-model-len", "chat-template",
-                         "disable-access-log-for-endpoints"):
+                         "disable-access-log-for-endpoints", "served-model-name",
+                         "revision", "download-dir"):
                 parser.add_argument(f"--{name}")
             parser.add_argument("--middleware", action="append")
             parser.add_argument("--max-lora-rank", choices=[8])
@@ -56,6 +71,7 @@ STAND_IN = {
     "vllm/entrypoints/serve/utils/api_utils.py": "def cli_env_setup(): pass\n",
     "vllm/logger.py": "def configure_logging_from_args(args): pass\n",
     "vllm/utils/__init__.py": "",
+    "vllm/utils/system_utils.py": "def decorate_logs(name, skip_if_decorated): pass\n",
     "vllm/utils/argparse_utils.py": """
         from argparse import ArgumentParser as FlexibleArgumentParser
     """,
@@ -71,9 +87,15 @@ def vllm(tmp_path: Path) -> Path:
     return tmp_path / "lib"
 
 
+def free_port() -> int:
+    with socket.create_server(("", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
 def started(vllm: Path, *flags: str, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pykaito.runtime.vllm", *flags],
+        [sys.executable, "-m", "pykaito.runtime.vllm", f"--port={free_port()}", *flags],
         env={"PYTHONPATH": f"{paths.ROOT}:{vllm}", "TMPDIR": str(vllm), **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -95,10 +117,11 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     told: dict[str, Any] = json.loads(out)
-    assert (told["model"], told["dtype"], told["port"]) == ("m", "float16", "5000")
+    assert (told["model"], told["dtype"]) == ("m", "float16")
     assert told["enforce_eager"] is True
     assert told["chat_template"] is None
     assert [name.rpartition(".")[2] for name in told["middleware"]] == [
+        "HandOver",
         "RateLimit",
         "ActiveHealth",
     ]
@@ -170,6 +193,13 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     assert read_config_file(tmp_path / "empty").options == {}
 
 
+def test_what_is_kept_goes_where_the_pod_has_a_cache() -> None:
+    environ = {"KAITO_CACHE_DIR": "/cache"}
+    prepare_environment(environ)
+    kept = ("HF_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "VLLM_CACHE_ROOT")
+    assert all(environ[name].startswith("/cache/") for name in kept)
+
+
 def test_the_users_environment_stays_but_for_the_adapters_endpoints() -> None:
     environ = {"HF_HOME": "/mine", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "true"}
     prepare_environment(environ)
@@ -190,3 +220,38 @@ def test_adapters_are_checked_before_vllm_is_imported(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="'law'"):
         entry.run([f"--kaito-adapters-dir={tmp_path}"], environ)
     assert "vllm" not in sys.modules
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    gate = Gate(published_model(tmp_path))
+    yield gate
+    if not gate.closed:
+        gate.close()
+
+
+def test_vllm_is_given_the_folder_of_a_hubs_model_and_asks_no_hub(
+    vllm: Path, gate: Gate
+) -> None:
+    cache = vllm / "weights"
+    process = started(
+        vllm, "--model", MODEL, f"--download-dir={cache}",
+        HF_ENDPOINT=gate.url, HF_TOKEN=TOKEN,
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    told = json.loads(out)
+    folder = Path(told["model"])
+    assert folder.is_relative_to(cache)
+    assert (folder / "model-00001-of-00002.safetensors").exists()
+    assert (told["served_model_name"], told["offline"]) == (MODEL, "1")
+    assert TOKEN not in out + err
+
+
+def test_a_hubs_refusal_is_the_last_line(vllm: Path, gate: Gate) -> None:
+    gate.refusal = "GatedRepo"
+    process = started(vllm, f"--model={MODEL}", HF_ENDPOINT=gate.url, HF_TOKEN=TOKEN)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "accept them on the model's page" in err.splitlines()[-1]
+    assert TOKEN not in out + err
