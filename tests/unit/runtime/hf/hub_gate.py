@@ -23,7 +23,10 @@ class Gate:
         self.refusal: str | None = None
         #: Bytes of the next file's body after which the connection ends.
         self.cut: int | None = None
-        self.closed = False
+        #: What the files wait for.
+        self.opened = threading.Event()
+        self.opened.set()
+        self._closed = False
         self._hub = Hub(("127.0.0.1", 0), {MODEL: folder})
         self._hub.RequestHandlerClass = self._handler(self._hub.RequestHandlerClass)
         self.url = f"http://127.0.0.1:{self._hub.server_port}"
@@ -51,6 +54,8 @@ class Gate:
                 return False
 
             def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+                if "/resolve/" in self.path:
+                    gate.opened.wait(timeout=60)
                 if gate.cut is None or "/resolve/" not in self.path:
                     super().do_GET()
                     return
@@ -66,7 +71,10 @@ class Gate:
         return Handler
 
     def close(self) -> None:
-        self.closed = True
+        if self._closed:
+            return
+        self._closed = True
+        self.opened.set()
         self._hub.shutdown()
         self._thread.join(timeout=10)
         self._hub.server_close()

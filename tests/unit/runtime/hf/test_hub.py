@@ -30,8 +30,7 @@ SIZES = {
 def gate(model_folder: Callable[[str], Path]) -> Iterator[Gate]:
     gate = Gate(model_folder("phi3"))
     yield gate
-    if not gate.closed:
-        gate.close()
+    gate.close()
 
 
 def serve(gate: Gate, cwd: Path, *flags: str) -> "subprocess.CompletedProcess[str]":

@@ -3,7 +3,6 @@
 import errno
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,7 @@ from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.vllm import fetching
 from pykaito.runtime.vllm.download import Wish, download, is_hub_id
 from tests.unit.runtime.hf.hub_gate import MODEL, TOKEN, Gate
-from tests.unit.runtime.vllm.published import SHARDS, WEIGHTS_BYTES, published_model
-
-
-@pytest.fixture
-def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate(published_model(tmp_path))
-    # The process that fetches reads them when it starts.
-    monkeypatch.setenv("HF_ENDPOINT", gate.url)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-    yield gate
-    if not gate.closed:
-        gate.close()
+from tests.unit.runtime.vllm.published import SHARDS, WEIGHTS_BYTES
 
 
 @pytest.fixture

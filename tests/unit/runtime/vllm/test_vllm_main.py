@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from hack import paths
 from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE
@@ -20,7 +21,6 @@ from pykaito.runtime.vllm import main as entry
 from pykaito.runtime.vllm.config_file import CONFIG_VARIABLE, read_config_file
 from pykaito.runtime.vllm.environment import prepare_environment
 from tests.unit.runtime.hf.hub_gate import MODEL, TOKEN, Gate
-from tests.unit.runtime.vllm.published import published_model
 
 #: Stands for vLLM, which no unit test has: prints what it is told, then serves.
 STAND_IN = {
@@ -222,14 +222,6 @@ def test_adapters_are_checked_before_vllm_is_imported(tmp_path: Path) -> None:
     assert "vllm" not in sys.modules
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    gate = Gate(published_model(tmp_path))
-    yield gate
-    if not gate.closed:
-        gate.close()
-
-
 def test_vllm_is_given_the_folder_of_a_hubs_model_and_asks_no_hub(
     vllm: Path, gate: Gate
 ) -> None:
@@ -255,3 +247,35 @@ def test_a_hubs_refusal_is_the_last_line(vllm: Path, gate: Gate) -> None:
     assert process.returncode == 1
     assert "accept them on the model's page" in err.splitlines()[-1]
     assert TOKEN not in out + err
+
+
+def test_a_download_is_told_of_on_the_port_and_ends_with_the_server(
+    vllm: Path, gate: Gate
+) -> None:
+    gate.opened.clear()
+    port = free_port()
+    process = started(
+        vllm, f"--model={MODEL}", f"--port={port}",
+        HF_ENDPOINT=gate.url, HF_TOKEN=TOKEN,
+    )  # fmt: skip
+    asked = retry(
+        retry=retry_if_result(lambda said: "downloaded_bytes" not in said),
+        stop=stop_after_delay(30),
+        wait=wait_fixed(0.05),
+    )(lambda: health(port))
+    said = asked()
+    assert (said["stage"], said["progress"]) == ("downloading the weights", 0)
+    assert (said["bytes_per_second"], said["seconds_left"]) == (0, None)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+
+
+def health(port: int) -> dict[str, Any]:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/health")
+    except httpx.ConnectError:
+        return {}
+    assert answer.status_code == 503
+    said: dict[str, Any] = answer.json()
+    return said
