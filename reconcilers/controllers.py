@@ -26,6 +26,7 @@ from pykaito.operator.objects import labels as labels_of
 from pykaito.operator.predicates import Predicate
 from pykaito.operator.reconcile import Request
 from pykaito.reconcilers.inference import status as inference_status
+from pykaito.reconcilers.inference.loading.watch import LoadWatch
 from pykaito.reconcilers.inference.reconciler import InferenceReconciler, Informers
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.machine.reconciler import MachineReconciler
@@ -60,6 +61,7 @@ def controllers(
     settings: Settings,
     lookups: Lookups,
     provisioning: Provisioning,
+    loads: LoadWatch,
 ) -> Sequence[Controller]:
     """Build every controller on one cache."""
     workspaces = cache.informer(WORKSPACES)
@@ -129,6 +131,7 @@ def controllers(
                 lookups,
                 images=settings.images,
                 hub_endpoint=settings.hub_endpoint,
+                reported=loads.told,
             ),
             for_=workspaces,
             owns=[machines, deployments, services],
@@ -142,6 +145,7 @@ def controllers(
                     (*inference_status.CONDITIONS, *workspace_status.CONDITIONS)
                 )
             ],
+            channels=[loads.news],
         ),
     )
 

@@ -26,10 +26,12 @@ from pykaito.reconcilers.apply import HOPELESS, REFUSALS, Applied, Applier, refu
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
-from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.diagnosis import Diagnosis, Reported, pending
+from pykaito.reconcilers.inference.image_volumes import dropped_image
 from pykaito.reconcilers.inference.manifests import ConfigFile
 from pykaito.reconcilers.inference.rollout import (
     Strategy,
+    carried,
     interrupts,
     is_cordoned,
     lacking,
@@ -84,6 +86,7 @@ class InferenceReconciler:
         *,
         images: Mapping[Runtime, str],
         hub_endpoint: str,
+        reported: Reported,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -93,6 +96,7 @@ class InferenceReconciler:
         self._lookups = lookups
         self._images = images
         self._hub = hub_endpoint
+        self._reported = reported
         self._services = Applier(client, FIELD_MANAGER, informers.services)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
         informers.pods.store.add_index(POD_INDEX, workspace_of)
@@ -175,7 +179,9 @@ class InferenceReconciler:
         # After a restart all is new to this process, and told already.
         if newly_left and _describe(theirs) not in self._told(live):
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
-        found = judge(applied.obj, self._pods(live), live, self._clock.now())
+        found = dropped_image(wanted, applied.obj, live) or judge(
+            applied.obj, self._pods(live), live, self._clock.now(), self._reported
+        )
         await self._write(live, found, note, remark=_describe(theirs))
         if found.reason == InferenceReason.SUCCESS:
             self._measure(live, applied.obj)
@@ -242,8 +248,12 @@ class InferenceReconciler:
             planned.node_resources,
             held_by_others(self._informers.machines.store.list(), key(live)),
         )
+        deployed = self._informers.deployments.store.get(key(live))
+        if planned.server and deployed:
+            before = manifests.bound_nodes(deployed)
+            lack = lack or carried(planned.server.claims, before, nodes)
         return strategy(
-            self._informers.deployments.store.get(key(live)),
+            deployed,
             self._pods(live),
             lack,
             replicas=min(planned.nodes, len(nodes)),

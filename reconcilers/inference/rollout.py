@@ -104,6 +104,23 @@ def lacking(
     return "" if "" in reasons else "; ".join(reasons) or "no node is known"
 
 
+def carried(claims: Sequence[str], before: Sequence[str], after: Sequence[str]) -> str:
+    """Return why the only pod cannot have its claims on another node yet; else empty.
+
+    A claim of ReadWriteOnce, as most are, is on one node at a time, and a pod that
+    waits for it has a node already: nothing would end the wait.
+
+    Args:
+        claims: the PersistentVolumeClaims that the pod mounts.
+        before: the nodes that it may run on now.
+        after: those that it is to run on.
+    """
+    if not claims or len(after) != 1 or not before or set(before) & set(after):
+        return ""
+    named = " and ".join(claims)
+    return f"PersistentVolumeClaim {named} may be on one node at a time"
+
+
 def is_cordoned(node: Object) -> bool:
     """Whether someone lets no pods onto the node; those that are there stay."""
     return bool((node.get("spec") or {}).get("unschedulable"))

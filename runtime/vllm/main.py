@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE, parse_adapters
 from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.logs import configure_logs
-from pykaito.runtime.hf.model_source import LoadError
+from pykaito.runtime.hf.model_source import LoadError, find_model
 from pykaito.runtime.vllm.adapters import Lora, prepare
-from pykaito.runtime.vllm.command import Syntax, command_line, value_of
+from pykaito.runtime.vllm.command import DEFAULTS, Syntax, command_line, value_of
 from pykaito.runtime.vllm.config_file import (
     CONFIG_VARIABLE,
     ConfigFile,
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 TERMINATION_LOG = Path("/dev/termination-log")
 #: Bytes of it that Kubernetes reads.
 TERMINATION_LOG_BYTES = 4096
+
+#: Of a model as transformers saves one, or as Mistral does.
+MODEL_FILES = ("config.json", "params.json")
 
 #: Exit statuses: 2 is wrong flags, as usual; 1 a model that cannot be served.
 USAGE, FAILED = 2, 1
@@ -72,7 +75,8 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
         environ.get(ADAPTERS_VARIABLE), Path(ours.kaito_adapters_dir)
     )
     loras = prepare(adapters, Path(tempfile.gettempdir(), "adapters"))
-    given = [word for word in given if _has_template(word)]
+    model = find_model(ours.model, flag="--model", files=MODEL_FILES)
+    given = [f"--model={model}", *(word for word in given if _has_template(word))]
     prepare_environment(environ)
     start = _start(given, config)
     with start.told():
@@ -183,6 +187,7 @@ def _has_template(word: str) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", default=DEFAULTS["model"])
     parser.add_argument("--kaito-config-file", default="")
     parser.add_argument("--kaito-adapters-dir", default="/mnt/adapter")
     parser.add_argument("--kaito-disable-rate-limit", action="store_true")

@@ -1,11 +1,11 @@
 """A start of vLLM is seen from its first moment to its last, in a pod.
 
-The model comes from the cluster's stand-in for the hub, before vLLM is started.
+The model comes from the cluster's stand-in for the hub, slowly, before vLLM is started.
 """
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ PULLING_SECONDS = 600
 STARTING_SECONDS = 600
 PORT = 5000
 #: What takes long enough to be seen by who asks each half second.
-LONG_STAGES = {"importing vLLM", "starting the engine"}
+LONG_STAGES = {"downloading the weights", "importing vLLM", "starting the engine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Seen:
 
     statuses: frozenset[int]
     stages: frozenset[str]
+    #: The last answer during the download.
+    download: Mapping[str, Any]
     metrics: frozenset[str]
     #: The answer to a request for tokens that came too early.
     early: httpx.Response
@@ -98,6 +100,7 @@ def seen(kubeconfig: Path, starting: Applied) -> Seen:
     """What the pod said until it served."""
     (pod,) = starting.get("pods")
     target = f"pod/{pod['metadata']['name']}"
+    assert listens(kubeconfig, starting.namespace, target)
     found: list[httpx.Response] = []
     with (
         port_forward(kubeconfig, starting.namespace, target, PORT) as url,
@@ -107,38 +110,40 @@ def seen(kubeconfig: Path, starting: Applied) -> Seen:
         @retry(
             stop=stop_after_delay(STARTING_SECONDS),
             wait=wait_fixed(0.5),
-            # The process takes a moment until it listens.
             retry=retry_if_result(lambda status: status != 200),
         )
         def served() -> int:
-            try:
-                found.append(http.get("/health"))
-            except httpx.TransportError:
-                return 0
+            # An error is one: the port is never closed again.
+            found.append(http.get("/health"))
             return found[-1].status_code
 
-        @retry(
-            stop=stop_after_delay(60),
-            wait=wait_fixed(0.2),
-            retry=retry_if_result(lambda answer: answer is None),
-        )
-        def early() -> httpx.Response | None:
-            try:
-                return http.post("/v1/completions", json={"prompt": "x"})
-            except httpx.TransportError:
-                return None
-
-        refused = early()
-        assert refused is not None
+        early = http.post("/v1/completions", json={"prompt": "x"})
         metrics = metric_names(http.get("/metrics").text)
         served()
     bodies: list[Any] = [one.json() for one in found if one.status_code == 503]
+    downloads = [body for body in bodies if "downloaded_bytes" in body]
     return Seen(
         frozenset(one.status_code for one in found),
         frozenset(body["stage"] for body in bodies),
+        downloads[-1] if downloads else {},
         metrics,
-        refused,
+        early,
     )
+
+
+@retry(
+    stop=stop_after_delay(60),
+    wait=wait_fixed(0.2),
+    retry=retry_if_result(lambda found: not found),
+)
+def listens(kubeconfig: Path, namespace: str, target: str) -> bool:
+    """Whether the process has opened its port, which it does in its first second."""
+    # One for each try: kubectl gives up where nobody listens.
+    with port_forward(kubeconfig, namespace, target, PORT) as url:
+        try:
+            return httpx.get(f"{url}/health", timeout=10).is_error
+        except httpx.TransportError:
+            return False
 
 
 def metric_names(text: str) -> frozenset[str]:
@@ -153,6 +158,14 @@ def test_a_start_tells_its_stages_until_it_serves(seen: Seen) -> None:
         "kaito_model_download_speed_bytes_per_second",
         "kaito_model_download_remaining_seconds",
     }
+
+
+def test_a_download_is_told_in_bytes(seen: Seen) -> None:
+    download = seen.download
+    assert 0 < download["downloaded_bytes"] <= download["total_bytes"]
+    assert download["progress"] > 0
+    assert download["bytes_per_second"] > 0
+    assert download["seconds_left"] >= 0
 
 
 def test_who_comes_too_early_is_told_to_come_back(seen: Seen) -> None:

@@ -9,7 +9,11 @@ from pykaito.api.v1beta1.adapter import Adapter
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference.manifests import adapters as lora
 from pykaito.reconcilers.inference.manifests import config as settings
-from pykaito.reconcilers.inference.manifests import transformers_server, vllm_server
+from pykaito.reconcilers.inference.manifests import (
+    transformers_server,
+    vllm_server,
+    weights,
+)
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.inference.manifests.containers import (
     CONFINED,
@@ -24,7 +28,6 @@ from pykaito.reconcilers.inference.manifests.placement import (
     tolerations,
 )
 from pykaito.reconcilers.inference.manifests.services import SERVER_PORT
-from pykaito.reconcilers.inference.manifests.weights import WEIGHTS, copy_weights
 from pykaito.runtime.presets.gpu import is_accelerator
 from pykaito.runtime.presets.plan import ModelServer, Plan
 
@@ -60,11 +63,7 @@ def preset_pod(
     adapters = workspace.inference.adapters if workspace.inference else ()
     main = workspace.metadata.name
     from_images = [
-        *(
-            [copy_weights(server.weights_image, main=main)]
-            if server.weights_image
-            else ()
-        ),
+        *weights.copy_weights(server, main=main),
         *lora.copy_adapters(adapters, main=main),
     ]
     spec: dict[str, Any] = {
@@ -93,7 +92,7 @@ def preset_pod(
                 "terminationMessagePolicy": LAST_WORDS,
                 "securityContext": CONFINED,
                 "volumeMounts": [
-                    {"name": "weights", "mountPath": WEIGHTS},
+                    *weights.mounts(server),
                     {"name": "tmp", "mountPath": TMP},
                     {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount
                     *lora.mounts(adapters),
@@ -102,7 +101,7 @@ def preset_pod(
             }
         ],
         "volumes": [
-            {"name": "weights", "emptyDir": {}},
+            *weights.volumes(server),
             {"name": "tmp", "emptyDir": {}},
             {"name": "dshm", "emptyDir": {"medium": "Memory"}},
             *([{"name": "tools", "emptyDir": {}}] if from_images else ()),
@@ -147,8 +146,11 @@ def _environment(
     config: ConfigFile | None,
     hub_endpoint: str,
 ) -> list[dict[str, Any]]:
-    variables = {"HF_HOME": f"{TMP}/huggingface", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    if server.weights_image:
+    kept = weights.CACHE if server.cache_claim else TMP
+    variables = {"HF_HOME": f"{kept}/huggingface", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    if server.cache_claim:
+        variables[weights.CACHE_VARIABLE] = weights.CACHE
+    if not server.downloads:
         variables["HF_HUB_OFFLINE"] = "1"
     elif hub_endpoint not in {"", PUBLIC_HUB}:
         variables["HF_ENDPOINT"] = hub_endpoint

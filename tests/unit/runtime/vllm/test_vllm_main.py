@@ -171,6 +171,26 @@ def test_what_is_wrong_is_the_last_line(
     assert said in err.splitlines()[-1]
 
 
+def test_vllm_is_led_to_the_model_in_a_mounted_image(
+    vllm: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "image" / "models"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    process = started(vllm, "--model", str(tmp_path / "image"))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["model"] == str(folder)
+
+
+def test_a_folder_without_a_model_is_told_before_vllm_is_imported(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(LoadError, match=r"^--model: .* config\.json or params\.json"):
+        entry.run([f"--model={tmp_path}"], {})
+    assert "vllm" not in sys.modules
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
