@@ -103,6 +103,7 @@ def test_clients_that_never_finish_keep_nobody_out(
         one.sendall(b"GET /health HTT")
     for one in slow:
         assert one.recv(1) == b""
+    monkeypatch.undo()
     assert httpx.get(f"{url(start)}/health").status_code == 503
     with connected(start) as endless:
         endless.sendall(b"GET / HTTP/1.1\r\n" + b"a" * status_server.LARGEST_HEAD * 2)
@@ -173,6 +174,8 @@ def test_the_port_passes_to_vllm_and_refuses_nobody(
 ) -> None:
     assert serving.engine.asked.wait(10)
     idle = connected(start)
+    # It is accepted by then: connections are in the order that they come in.
+    assert httpx.get(f"{url(start)}/health").status_code == 503
     statuses: list[int] = []
     ready = threading.Event()
 
