@@ -1,19 +1,20 @@
 """Having a model of the hub fetched, and following how far that is."""
 
-import logging
-import multiprocessing
+import os
 import re
-import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from pykaito.runtime.hf.logs import configure_logs
 from pykaito.runtime.hf.model_source import LoadError
 from pykaito.runtime.hf.progress import Download, Progress
 
-log = logging.getLogger(__name__)
+#: The module of the process that fetches. It sends `Begun` for each try of a download,
+#: and in the end a path or `Failed`.
+WORKER = "pykaito.runtime.vllm.fetching"
 
 #: Seconds that a download may take, with all its tries.
 LONGEST = 12 * 3600.0
@@ -45,7 +46,10 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class Failed:
+    """It came to nothing."""
+
+    #: One line for a person.
     reason: str
 
 
@@ -65,16 +69,22 @@ def download(wish: Wish, progress: Progress, longest: float = LONGEST) -> Path:
     Raises:
         LoadError: it failed, or took too long.
     """
-    context = multiprocessing.get_context("spawn")
-    source, sink = context.Pipe(duplex=False)
-    worker = context.Process(target=_work, args=(wish, sink), daemon=True)
-    worker.start()
-    sink.close()
+    pipe, sink = os.pipe()
+    source = Connection(pipe, writable=False)
+    told = [sink, wish.model, wish.revision, wish.cache, wish.load_format]
+    # Not of multiprocessing, whose helpers would stay and have the last word.
+    worker = subprocess.Popen(  # noqa: S603 - this very Python
+        [sys.executable, "-m", WORKER, *(str(word or "") for word in told)],
+        pass_fds=(sink,),
+        stdin=subprocess.DEVNULL,
+    )
+    os.close(sink)
     try:
         return _follow(source, wish, progress, time.monotonic() + longest)
     finally:
         worker.kill()
-        worker.join()
+        worker.wait()
+        source.close()
 
 
 def _follow(source: Connection, wish: Wish, progress: Progress, until: float) -> Path:
@@ -88,26 +98,8 @@ def _follow(source: Connection, wish: Wish, progress: Progress, until: float) ->
             ) from None
         if isinstance(said, Path):
             return said
-        if isinstance(said, _Failed):
+        if isinstance(said, Failed):
             raise LoadError(said.reason)
         begun = Download.begin(said.blobs, said.total, said.present)
         progress.begin_download(begun)
     raise LoadError(f"--model: the download of {wish.model!r} took too long")
-
-
-def _work(wish: Wish, sink: Connection) -> None:
-    """Fetch, and say by what is sent what came of it."""
-    # Of a terminal, it reaches the parent too.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    configure_logs()
-    from pykaito.runtime.vllm.fetching import fetch  # noqa: PLC0415 - in this process alone
-
-    # It would write what it logs a second time, in plain text.
-    logging.getLogger("huggingface_hub").handlers.clear()
-    try:
-        sink.send(fetch(wish, sink.send))
-    except LoadError as error:
-        sink.send(_Failed(str(error)))
-    except Exception as error:
-        log.exception("the download failed")
-        sink.send(_Failed(f"{type(error).__name__}: {error}"))

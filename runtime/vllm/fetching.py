@@ -10,17 +10,21 @@ import glob
 import logging
 import os
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from pykaito.runtime.hf.hub import ask_hub, cache_folder, refused, told
+from pykaito.runtime.hf.logs import configure_logs
 from pykaito.runtime.hf.model_source import LoadError
-from pykaito.runtime.vllm.download import Begun, Wish
+from pykaito.runtime.vllm.download import Begun, Failed, Wish
 from pykaito.runtime.vllm.hub_files import (
     COPIES,
     SMALL,
@@ -206,3 +210,26 @@ def _remove_abandoned(blobs: Path) -> None:
                 path.unlink()
         except OSError:  # somebody else's, or gone
             continue
+
+
+def main() -> None:
+    """Fetch what the command line says, and send what comes of it to its parent."""
+    # Of a terminal, it reaches the parent too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logs()
+    # It would write what it logs a second time, in plain text.
+    logging.getLogger("huggingface_hub").handlers.clear()
+    sink, model, revision, cache, load_format = sys.argv[1:]
+    wish = Wish(model, revision or None, Path(cache) if cache else None, load_format)
+    with Connection(int(sink), readable=False) as parent:
+        try:
+            parent.send(fetch(wish, parent.send))
+        except LoadError as error:
+            parent.send(Failed(str(error)))
+        except Exception as error:
+            log.exception("the download failed")
+            parent.send(Failed(told(error)))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ import pytest
 
 from pykaito.runtime.hf.model_source import LoadError
 from pykaito.runtime.hf.progress import Progress
+from pykaito.runtime.vllm import download as downloading
 from pykaito.runtime.vllm import fetching
 from pykaito.runtime.vllm.download import Wish, download, is_hub_id
 from tests.unit.runtime.hf.hub_gate import MODEL, TOKEN, Gate
@@ -100,6 +101,14 @@ def test_a_file_that_was_cut_off_is_continued(gate: Gate, wish: Wish) -> None:
 def test_a_download_that_takes_too_long_is_given_up(wish: Wish) -> None:
     with pytest.raises(LoadError, match="took too long"):
         download(wish, Progress(), longest=0)
+
+
+def test_a_process_that_is_killed_is_no_download(
+    wish: Wish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloading, "WORKER", "platform")
+    with pytest.raises(LoadError, match="ended without a word, .* more memory"):
+        download(wish, Progress())
 
 
 class Link:
