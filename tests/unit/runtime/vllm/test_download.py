@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_is_no_download(
     wish: Wish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloading, "WORKER", "platform")
-    with pytest.raises(LoadError, match="ended without a word, .* more memory"):
+    with pytest.raises(LoadError, match=r"ended without a word, .* more memory"):
         download(wish, Progress())
 
 
