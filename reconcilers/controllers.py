@@ -12,6 +12,7 @@ from pykaito.operator.controller import Controller
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.objects import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     NODES,
     PODS,
@@ -69,6 +70,7 @@ def controllers(
     nodes = cache.informer(NODES)
     deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
     services = cache.informer(SERVICES, label_selector=labels.WORKSPACE)
+    adapter_lists = cache.informer(CONFIG_MAPS, label_selector=labels.WORKSPACE)
     pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
 
     workspaces.store.add_index(CONFIG_MAP_INDEX, lookups.configs.index)
@@ -124,7 +126,15 @@ def controllers(
         Controller(
             InferenceReconciler(
                 client,
-                Informers(workspaces, machines, deployments, services, pods, nodes),
+                Informers(
+                    workspaces,
+                    machines,
+                    deployments,
+                    services,
+                    adapter_lists,
+                    pods,
+                    nodes,
+                ),
                 events,
                 clock,
                 written,
@@ -134,7 +144,7 @@ def controllers(
                 reported=loads.told,
             ),
             for_=workspaces,
-            owns=[machines, deployments, services],
+            owns=[machines, deployments, services, adapter_lists],
             watches=[
                 (pods, workspace_of_pod),
                 (nodes, workspaces_that_may_use, node_changed),

@@ -55,7 +55,7 @@ def strategy(
     """
     if cordoned:
         return Strategy(surge=True)
-    if deployed is None or not _is_rolling(deployed):
+    if deployed is None or not is_rolling(deployed):
         # One replica less leaves its GPUs, maybe, on a node that stays.
         fewer = deployed is not None and replicas < deployed["spec"]["replicas"]
         return Strategy(surge=fewer or not lack, why_not=lack)
@@ -84,7 +84,7 @@ def interrupts(before: Object | None, after: Object) -> bool:
     if not (before.get("status") or {}).get("availableReplicas"):
         return False
     begins = before["spec"]["template"] != after["spec"]["template"]
-    gives_in = _is_rolling(before) and _surges(before)
+    gives_in = is_rolling(before) and _surges(before)
     return begins or gives_in
 
 
@@ -149,7 +149,7 @@ def _surges(deployed: Object) -> bool:
     return rolling.get("maxUnavailable") == 0
 
 
-def _is_rolling(deployed: Object) -> bool:
+def is_rolling(deployed: Object) -> bool:
     """Whether there are pods of an earlier template, or not all of the new yet."""
     status = deployed.get("status") or {}
     wanted = deployed["spec"]["replicas"]

@@ -9,6 +9,9 @@ from pykaito.runtime.hf.environment import cache_root
 #: vLLM has endpoints for adapters "for development", which load from any path.
 LORA_ENDPOINTS = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 
+#: Where the adapters' files are, for what vLLM makes within its own process.
+ADAPTERS_FOLDER = "KAITO_ADAPTERS_DIR"
+
 
 def prepare_environment(environ: MutableMapping[str, str]) -> None:
     """Set what vLLM and its libraries read. What a user has set stays.

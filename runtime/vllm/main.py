@@ -11,22 +11,21 @@ from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE, parse_adapters
 from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.logs import configure_logs
 from pykaito.runtime.hf.model_source import LoadError, find_model
-from pykaito.runtime.vllm.adapters import Lora, prepare
+from pykaito.runtime.vllm.adapter_start import Start, adapters_at_start
 from pykaito.runtime.vllm.command import DEFAULTS, Syntax, command_line, value_of
 from pykaito.runtime.vllm.config_file import (
     CONFIG_VARIABLE,
     ConfigFile,
     read_config_file,
 )
-from pykaito.runtime.vllm.environment import prepare_environment
+from pykaito.runtime.vllm.environment import ADAPTERS_FOLDER, prepare_environment
 from pykaito.runtime.vllm.last_words import LastWords, listening
 from pykaito.runtime.vllm.model import with_model
 from pykaito.runtime.vllm.stages import ENGINE, IMPORTING, Stages
-from pykaito.runtime.vllm.starting import Start
+from pykaito.runtime.vllm.starting import ServerStart
 from pykaito.runtime.vllm.status_server import listen
 
 log = logging.getLogger(__name__)
@@ -71,25 +70,27 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
     config = read_config_file(Path(path)) if path else ConfigFile()
     if config.unused:
         log.info("settings that this runtime has not", extra={"keys": config.unused})
-    adapters = parse_adapters(
-        environ.get(ADAPTERS_VARIABLE), Path(ours.kaito_adapters_dir)
+    adapters = adapters_at_start(
+        environ,
+        Path(ours.kaito_adapters_dir),
+        Path(tempfile.gettempdir(), "adapters"),
     )
-    loras = prepare(adapters, Path(tempfile.gettempdir(), "adapters"))
     model = find_model(ours.model, flag="--model", files=MODEL_FILES)
     given = [f"--model={model}", *(word for word in given if _has_template(word))]
+    environ[ADAPTERS_FOLDER] = ours.kaito_adapters_dir
     prepare_environment(environ)
     start = _start(given, config)
     with start.told():
         _serve(
             with_model(given, config.options, environ, start.progress),
             config,
-            loras,
+            adapters,
             start,
             limited=not ours.kaito_disable_rate_limit,
         )
 
 
-def _start(given: Sequence[str], config: ConfigFile) -> Start:
+def _start(given: Sequence[str], config: ConfigFile) -> ServerStart:
     """Open the port.
 
     Raises:
@@ -103,14 +104,14 @@ def _start(given: Sequence[str], config: ConfigFile) -> Start:
     if not port.isdigit():
         raise FlagError(f"--port: found {port!r}, must be a number")
     listener = listen(value("host"), int(port))
-    return Start(listener, value("served-model-name") or value("model"))
+    return ServerStart(listener, value("served-model-name") or value("model"))
 
 
 def _serve(
     given: Sequence[str],
     config: ConfigFile,
-    loras: Sequence[Lora],
-    start: Start,
+    adapters: Start,
+    start: ServerStart,
     *,
     limited: bool,
 ) -> None:
@@ -142,7 +143,7 @@ def _serve(
     cli_env_setup()
     parser: Any = make_arg_parser(FlexibleArgumentParser(prog="pykaito.runtime.vllm"))
     words = command_line(
-        given, config.options, loras, Syntax.of(parser), limited=limited
+        given, config.options, adapters, Syntax.of(parser), limited=limited
     )
     log.info("starting vLLM", extra={"arguments": words})
     arguments = parser.parse_args(words)

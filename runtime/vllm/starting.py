@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FIRST_TOKEN_SECONDS = 120.0
 
 
-class Start:
+class ServerStart:
     """What is told of a start, and by whom.
 
     Args:
@@ -66,9 +66,9 @@ class Start:
             self._status.close()
 
 
-_current: Start | None = None
+_current: ServerStart | None = None
 
 
-def current() -> Start | None:
+def current() -> ServerStart | None:
     """Return the start that goes on in this process."""
     return _current

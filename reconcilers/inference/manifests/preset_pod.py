@@ -8,12 +8,14 @@ from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1beta1.adapter import Adapter
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference.manifests import adapters as lora
-from pykaito.reconcilers.inference.manifests import config as settings
 from pykaito.reconcilers.inference.manifests import (
+    adapters_file,
     transformers_server,
     vllm_server,
     weights,
 )
+from pykaito.reconcilers.inference.manifests import config as settings
+from pykaito.reconcilers.inference.manifests.brought import recorded
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.inference.manifests.containers import (
     CONFINED,
@@ -61,6 +63,7 @@ def preset_pod(
     if config is not None:
         metadata["annotations"] = settings.annotations(config)
     adapters = workspace.inference.adapters if workspace.inference else ()
+    follows = bool(adapters) and server.runtime == "vllm"
     main = workspace.metadata.name
     from_images = [
         *weights.copy_weights(server, main=main),
@@ -96,6 +99,7 @@ def preset_pod(
                     {"name": "tmp", "mountPath": TMP},
                     {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount
                     *lora.mounts(adapters),
+                    *([adapters_file.mount()] if follows else ()),
                     *([settings.mount()] if config is not None else ()),
                 ],
             }
@@ -106,6 +110,7 @@ def preset_pod(
             {"name": "dshm", "emptyDir": {"medium": "Memory"}},
             *([{"name": "tools", "emptyDir": {}}] if from_images else ()),
             *lora.volumes(adapters),
+            *([adapters_file.volume(workspace)] if follows else ()),
             *([settings.volume(config)] if config is not None else ()),
         ],
     }
@@ -116,7 +121,8 @@ def preset_pod(
         spec["tolerations"] = borne
     if plan.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in plan.image_pull_secrets]
-    return {"metadata": metadata, "spec": spec}
+    template = {"metadata": metadata, "spec": spec}
+    return recorded(template, adapters) if follows else template
 
 
 def revision_of(deployed: Mapping[str, Any]) -> str:
@@ -154,7 +160,9 @@ def _environment(
         variables["HF_HUB_OFFLINE"] = "1"
     elif hub_endpoint not in {"", PUBLIC_HUB}:
         variables["HF_ENDPOINT"] = hub_endpoint
-    if adapters:
+    if adapters and server.runtime == "vllm":
+        variables["KAITO_ADAPTERS_FILE"] = adapters_file.FILE
+    elif adapters:
         variables["KAITO_ADAPTERS"] = lora.listed(adapters)
     if config is not None:
         variables["KAITO_CONFIG_FILE"] = settings.FILE

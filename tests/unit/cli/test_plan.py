@@ -113,6 +113,16 @@ def test_the_objects_are_those_that_the_operator_would_apply() -> None:
         assert "ownerReferences" not in made["metadata"]
 
 
+def test_the_list_that_servers_of_vllm_follow_is_planned() -> None:
+    example = str(EXAMPLES / "lora-adapters.yaml")
+    done = pykaito("plan", "-f", example, "-o", "yaml", "--default-runtime", "vllm")
+    found = list(yaml.safe_load_all(done.stdout))
+    (listed,) = (item for item in found if item["kind"] == "ConfigMap")
+    assert listed["metadata"]["name"] == "workspace-falcon-7b-support-adapters"
+    assert "ownerReferences" not in listed["metadata"]
+    assert json.loads(listed["data"]["adapters.json"])[0]["strength"] == "0.8"
+
+
 MADE = {"annotations": {"kaito.sh/provisioner": "karpenter"}}
 
 

@@ -314,7 +314,7 @@ async def test_a_fault_that_no_api_server_stores_is_told_all_the_same(
     webhook: Webhook,
 ) -> None:
     old = raw_workspace() | {"resource": None}
-    new = raw_workspace(inference={"config": "x"}) | {"resource": None}
+    new = old | {"tuning": None}
     assert "resource: " in told(await webhook.ask(new, old))
 
 

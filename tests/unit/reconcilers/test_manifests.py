@@ -182,7 +182,11 @@ def rendered(name: str) -> list[dict[str, Any]]:
         runtime="vllm" if name.startswith("vllm") else "transformers",
     )
     # A round trip through JSON, so that no part is written as an alias.
-    plain: list[dict[str, Any]] = json.loads(json.dumps([service(), made]))
+    objects = [service(), made]
+    if manifests.brings_adapters(made):
+        raw = raw_workspace(inference=CASES[name])
+        objects.insert(1, manifests.adapter_list(parse(Workspace, raw), raw))
+    plain: list[dict[str, Any]] = json.loads(json.dumps(objects))
     return plain
 
 

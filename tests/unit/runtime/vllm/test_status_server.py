@@ -23,22 +23,22 @@ from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.progress import Download
 from pykaito.runtime.vllm import status_server
 from pykaito.runtime.vllm.middleware import HandOver
-from pykaito.runtime.vllm.starting import Start
+from pykaito.runtime.vllm.starting import ServerStart
 from pykaito.runtime.vllm.status_server import listen
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    start = Start(listen("127.0.0.1", 0), "tiny")
+def start() -> Iterator[ServerStart]:
+    start = ServerStart(listen("127.0.0.1", 0), "tiny")
     with start.told():
         yield start
 
 
-def url(start: Start) -> str:
+def url(start: ServerStart) -> str:
     return f"http://127.0.0.1:{start.listener.getsockname()[1]}"
 
 
-def connected(start: Start) -> socket.socket:
+def connected(start: ServerStart) -> socket.socket:
     return socket.create_connection(start.listener.getsockname(), timeout=10)
 
 
@@ -51,7 +51,7 @@ def is_dropped(client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/active"])
-def test_probes_are_told_what_is_done(start: Start, path: str) -> None:
+def test_probes_are_told_what_is_done(start: ServerStart, path: str) -> None:
     start.progress.begin("importing vLLM")
     answer = httpx.get(url(start) + path)
     assert answer.status_code == 503
@@ -64,7 +64,7 @@ def test_probes_are_told_what_is_done(start: Start, path: str) -> None:
     assert httpx.get(url(start) + path).json()["progress"] == 0.25
 
 
-def test_a_download_is_told_in_bytes(start: Start, tmp_path: Path) -> None:
+def test_a_download_is_told_in_bytes(start: ServerStart, tmp_path: Path) -> None:
     (tmp_path / "of another version").write_bytes(b"\1" * 8192)
     start.progress.begin_download(Download.begin(tmp_path, 40960, present=4096))
     (tmp_path / "weights.incomplete").write_bytes(b"\1" * 16384)
@@ -84,7 +84,7 @@ def test_a_download_is_told_in_bytes(start: Start, tmp_path: Path) -> None:
     assert found["kaito_model_load_ratio"] == 0
 
 
-def test_other_requests_are_told_to_come_back(start: Start) -> None:
+def test_other_requests_are_told_to_come_back(start: ServerStart) -> None:
     body = {"prompt": "x" * 3_000_000}
     answer = httpx.post(f"{url(start)}/v1/completions", json=body)
     assert answer.status_code == 503
@@ -94,7 +94,7 @@ def test_other_requests_are_told_to_come_back(start: Start) -> None:
 
 
 def test_clients_that_never_finish_keep_nobody_out(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: ServerStart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status_server, "PATIENCE", 0.2)
     monkeypatch.setattr(status_server, "MOST", 4)
@@ -113,7 +113,7 @@ def test_clients_that_never_finish_keep_nobody_out(
         assert nonsense.recv(12) == b"HTTP/1.1 503"
 
 
-def test_a_port_that_is_taken_is_named(start: Start) -> None:
+def test_a_port_that_is_taken_is_named(start: ServerStart) -> None:
     port = start.listener.getsockname()[1]
     with pytest.raises(FlagError, match=f"--host, --port: cannot .* port {port}"):
         listen("127.0.0.1", port)
@@ -140,7 +140,7 @@ class Engine:
 class Serving:
     """An app on a start's socket, served as vLLM serves its own, on a thread."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: ServerStart) -> None:
         self.engine = Engine()
         app = Starlette(routes=[Route("/health", self.answer)])
         app.state.engine_client = self.engine
@@ -163,14 +163,14 @@ class Serving:
 
 
 @pytest.fixture
-def serving(start: Start) -> Iterator[Serving]:
+def serving(start: ServerStart) -> Iterator[Serving]:
     serving = Serving(start)
     yield serving
     serving.stop()
 
 
 def test_the_port_passes_to_vllm_and_refuses_nobody(
-    start: Start, serving: Serving
+    start: ServerStart, serving: Serving
 ) -> None:
     assert serving.engine.asked.wait(10)
     idle = connected(start)
@@ -206,7 +206,7 @@ def test_the_port_passes_to_vllm_and_refuses_nobody(
 
 
 def test_until_the_first_token_the_start_is_told_of(
-    start: Start, serving: Serving
+    start: ServerStart, serving: Serving
 ) -> None:
     assert serving.engine.asked.wait(10)
     health: dict[str, Any] = json.loads(httpx.get(f"{url(start)}/health").text)
@@ -214,7 +214,7 @@ def test_until_the_first_token_the_start_is_told_of(
 
 
 def test_an_engine_that_generates_nothing_is_left_to_the_probes(
-    start: Start, serving: Serving
+    start: ServerStart, serving: Serving
 ) -> None:
     serving.engine.error = RuntimeError("the engine is dead")
     serving.engine.go.set()
