@@ -17,7 +17,8 @@ DEFAULTS = {
     "port": "5000",
     "disable-access-log-for-endpoints": "/health,/health/active,/metrics",
 }
-#: Asks of each answer; the outermost comes last.
+#: Stand before vLLM's own answers; the outermost comes last.
+HAND_OVER = "pykaito.runtime.vllm.middleware.HandOver"
 RATE_LIMIT = "pykaito.runtime.vllm.middleware.RateLimit"
 ACTIVE_HEALTH = "pykaito.runtime.vllm.middleware.ActiveHealth"
 ADAPTER_UPDATES = "pykaito.runtime.vllm.adapter_updates.AdapterUpdates"
@@ -75,7 +76,7 @@ def command_line(
         LoadError: an adapter has a rank that vLLM does not serve.
     """
     names = {_name(word) for word in given if word.startswith("--")}
-    middleware = [RATE_LIMIT, ACTIVE_HEALTH] if limited else [ACTIVE_HEALTH]
+    middleware = [HAND_OVER, *([RATE_LIMIT] if limited else ()), ACTIVE_HEALTH]
     if adapters.follows:
         middleware.append(ADAPTER_UPDATES)
     return [
@@ -85,6 +86,44 @@ def command_line(
         *(f"--middleware={name}" for name in middleware),
         *_of_options(options, syntax, cut=_is_cut(given)),
     ]
+
+
+def value_of(
+    option: str, given: Sequence[str], options: Mapping[str, Any]
+) -> str | None:
+    """Return what vLLM will take an option to be; None where nothing is said.
+
+    Args:
+        option: its name without dashes before it.
+        given: vLLM's flags of the pod's command.
+        options: those of the user's file.
+    """
+    for written, value in options.items():
+        if _name(written) == option and value is not None:
+            return _text(value)
+    found = DEFAULTS.get(option)
+    for word, following in zip(given, [*given[1:], ""], strict=True):
+        if word.startswith("--") and _name(word) == option:
+            _, equals, value = word.partition("=")
+            found = value if equals else following
+    return found
+
+
+def without(option: str, given: Sequence[str]) -> list[str]:
+    """Return the flags but for one option, whether its value is a word of its own."""
+    left, skipped = [], False
+    for word in given:
+        if word.startswith("--"):
+            skipped = _name(word) == option
+        if not skipped:
+            left.append(word)
+    return left
+
+
+def names_of(given: Sequence[str], options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of all options that are set."""
+    flags = (word for word in given if word.startswith("--"))
+    return frozenset(map(_name, [*flags, *options]))
 
 
 def _of_adapters(adapters: Start, ranks: Sequence[int]) -> Iterator[str]:

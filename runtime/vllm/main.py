@@ -15,15 +15,18 @@ from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.logs import configure_logs
 from pykaito.runtime.hf.model_source import LoadError, find_model
 from pykaito.runtime.vllm.adapter_start import Start, adapters_at_start
-from pykaito.runtime.vllm.command import DEFAULTS, Syntax, command_line
+from pykaito.runtime.vllm.command import DEFAULTS, Syntax, command_line, value_of
 from pykaito.runtime.vllm.config_file import (
     CONFIG_VARIABLE,
     ConfigFile,
     read_config_file,
 )
 from pykaito.runtime.vllm.environment import ADAPTERS_FOLDER, prepare_environment
-from pykaito.runtime.vllm.hub import OFFLINE, is_kept, is_silent
-from pykaito.runtime.vllm.last_words import listening
+from pykaito.runtime.vllm.last_words import LastWords, listening
+from pykaito.runtime.vllm.model import with_model
+from pykaito.runtime.vllm.stages import ENGINE, IMPORTING, Stages
+from pykaito.runtime.vllm.starting import ServerStart
+from pykaito.runtime.vllm.status_server import listen
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ USAGE, FAILED = 2, 1
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run vLLM's server until it is told to end, then end the process."""
     # As a container's first process it would be deaf to it until vLLM listens.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _interrupt)
     configure_logs()
     try:
         run(sys.argv[1:] if argv is None else argv, os.environ)
@@ -73,36 +76,69 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
         Path(tempfile.gettempdir(), "adapters"),
     )
     model = find_model(ours.model, flag="--model", files=MODEL_FILES)
+    given = [f"--model={model}", *(word for word in given if _has_template(word))]
     environ[ADAPTERS_FOLDER] = ours.kaito_adapters_dir
     prepare_environment(environ)
-    if is_kept(model, environ) and is_silent(model, environ):
-        log.warning("the hub does not answer; what is kept here is served")
-        environ[OFFLINE] = "1"
-    _serve(
-        [f"--model={model}", *(word for word in given if _has_template(word))],
-        config,
-        adapters,
-        limited=not ours.kaito_disable_rate_limit,
-    )
+    start = _start(given, config)
+    with start.told():
+        _serve(
+            with_model(given, config.options, environ, start.progress),
+            config,
+            adapters,
+            start,
+            limited=not ours.kaito_disable_rate_limit,
+        )
+
+
+def _start(given: Sequence[str], config: ConfigFile) -> ServerStart:
+    """Open the port.
+
+    Raises:
+        FlagError: that is not possible.
+    """
+
+    def value(option: str) -> str:
+        return value_of(option, given, config.options) or ""
+
+    port = value("port")
+    if not port.isdigit():
+        raise FlagError(f"--port: found {port!r}, must be a number")
+    listener = listen(value("host"), int(port))
+    return ServerStart(listener, value("served-model-name") or value("model"))
 
 
 def _serve(
-    given: Sequence[str], config: ConfigFile, adapters: Start, *, limited: bool
+    given: Sequence[str],
+    config: ConfigFile,
+    adapters: Start,
+    start: ServerStart,
+    *,
+    limited: bool,
 ) -> None:
     """Hand over to vLLM, as its own command does."""
+    start.progress.begin(IMPORTING)
     import uvloop  # noqa: PLC0415 - vLLM reads the environment when it is imported
     from vllm.entrypoints.launchers.api_server.entry import (  # noqa: PLC0415
-        run_server,
+        run_server_worker,
     )
     from vllm.entrypoints.launchers.cli_args import (  # noqa: PLC0415
         make_arg_parser,
         validate_parsed_serve_args,
     )
+    from vllm.entrypoints.launchers.launcher import setup_server  # noqa: PLC0415
     from vllm.entrypoints.serve.utils.api_utils import (  # noqa: PLC0415
         cli_env_setup,
     )
     from vllm.logger import configure_logging_from_args  # noqa: PLC0415
     from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
+    from vllm.utils.system_utils import decorate_logs  # noqa: PLC0415
+
+    async def run() -> None:
+        decorate_logs("APIServer", skip_if_decorated=True)
+        # It checks and sets up more than the socket, which is here already.
+        address, spare = setup_server(arguments, reuse_port=True)
+        spare.close()
+        await run_server_worker(address, start.listener, arguments)
 
     cli_env_setup()
     parser: Any = make_arg_parser(FlexibleArgumentParser(prog="pykaito.runtime.vllm"))
@@ -113,10 +149,12 @@ def _serve(
     arguments = parser.parse_args(words)
     configure_logging_from_args(arguments)
     validate_parsed_serve_args(arguments)
+    start.progress.begin(ENGINE)
     failure: Exception | None = None
-    with listening() as said:
+    said = LastWords()
+    with listening(said.hear, Stages(start.progress).hear):
         try:
-            uvloop.run(run_server(arguments))
+            uvloop.run(run())
         except Exception as error:
             log.exception("the server failed")
             failure = error
@@ -133,6 +171,10 @@ def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:
         if report.exists():
             report.write_bytes(line.encode()[:TERMINATION_LOG_BYTES])
     return status
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _has_template(word: str) -> bool:

@@ -13,7 +13,13 @@ from pykaito.runtime.presets import vllm_options
 from pykaito.runtime.vllm import command
 from pykaito.runtime.vllm.adapter_start import Start
 from pykaito.runtime.vllm.adapters import Lora
-from pykaito.runtime.vllm.command import Syntax, command_line
+from pykaito.runtime.vllm.command import (
+    Syntax,
+    command_line,
+    names_of,
+    value_of,
+    without,
+)
 
 OPTIONS = paths.ROOT / "runtime" / "presets" / "vllm_options.yaml"
 GIVEN = ("--model=/m", "--port=5000", "--max-model-len=auto")
@@ -132,8 +138,10 @@ def test_requests_are_limited_unless_told_otherwise() -> None:
     limit, health = f"--middleware={command.RATE_LIMIT}", "--middleware=" + (
         command.ACTIVE_HEALTH
     )  # fmt: skip
-    assert [w for w in line() if "middleware" in w] == [limit, health]
-    assert [w for w in line(limited=False) if "middleware" in w] == [health]
+    hand_over = f"--middleware={command.HAND_OVER}"
+    assert [w for w in line() if "middleware" in w] == [hand_over, limit, health]
+    unlimited = line(limited=False)
+    assert [w for w in unlimited if "middleware" in w] == [hand_over, health]
 
 
 def test_the_syntax_is_that_of_the_parser() -> None:
@@ -149,3 +157,29 @@ def test_the_syntax_is_that_of_the_parser() -> None:
 
 def test_operator_and_runtime_leave_the_same_options_out() -> None:
     assert command.RETIRED == vllm_options.RETIRED
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "value"),
+    [
+        (["--download-dir=/a", "--download_dir", "/b"], {}, "/b"),
+        (["--download-dir=/a"], {"download_dir": "/c"}, "/c"),
+        (["--download-dir=/a"], {"download-dir": None}, "/a"),
+        (["--dtype=auto"], {}, None),
+    ],
+)
+def test_what_vllm_will_take_an_option_to_be_is_known_before(
+    given: list[str], options: dict[str, Any], value: str | None
+) -> None:
+    assert value_of("download-dir", given, options) == value
+
+
+def test_an_option_is_taken_out_with_its_value() -> None:
+    given = ["--dtype=auto", "--model", "a/b", "--enforce-eager", "--model=c"]
+    assert without("model", given) == ["--dtype=auto", "--enforce-eager"]
+    assert names_of(given, {"max_num_seqs": 4}) == {
+        "dtype",
+        "model",
+        "enforce-eager",
+        "max-num-seqs",
+    }
