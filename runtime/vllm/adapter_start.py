@@ -36,6 +36,11 @@ class Start:
     #: Whether the list may change.
     follows: bool = False
 
+    def files(self, folder: Path) -> Iterator[Adapter]:
+        """Yield those that are served, as they came, in the folder of adapters."""
+        for lora in self.loras:
+            yield Adapter(lora.name, 1.0, folder / lora.name)
+
 
 def adapters_at_start(environ: Mapping[str, str], folder: Path, scratch: Path) -> Start:
     """Return what the environment, the list and the folder of adapters say.

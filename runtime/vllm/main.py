@@ -15,6 +15,7 @@ from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.logs import configure_logs
 from pykaito.runtime.hf.model_source import LoadError, find_model
 from pykaito.runtime.vllm.adapter_start import Start, adapters_at_start
+from pykaito.runtime.vllm.base_model import check_adapters
 from pykaito.runtime.vllm.command import DEFAULTS, Syntax, command_line, value_of
 from pykaito.runtime.vllm.config_file import (
     CONFIG_VARIABLE,
@@ -81,8 +82,13 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
     prepare_environment(environ)
     start = _start(given, config)
     with start.told():
+        given = with_model(given, config.options, environ, start.progress)
+        check_adapters(
+            adapters.files(Path(ours.kaito_adapters_dir)),
+            Path(value_of("model", given, config.options) or ""),
+        )
         _serve(
-            with_model(given, config.options, environ, start.progress),
+            given,
             config,
             adapters,
             start,

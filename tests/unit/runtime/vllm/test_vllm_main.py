@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
+from safetensors.torch import save_file
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from hack import paths
@@ -21,6 +23,7 @@ from pykaito.runtime.vllm import main as entry
 from pykaito.runtime.vllm.config_file import CONFIG_VARIABLE, read_config_file
 from pykaito.runtime.vllm.environment import prepare_environment
 from tests.unit.runtime.hf.hub_gate import MODEL, TOKEN, Gate
+from tests.unit.runtime.hf.lora import factors, write_adapter
 
 #: Stands for vLLM, which no unit test has: prints what it is told, then serves.
 STAND_IN = {
@@ -240,6 +243,23 @@ def test_adapters_are_checked_before_vllm_is_imported(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="'law'"):
         entry.run([f"--kaito-adapters-dir={tmp_path}"], environ)
     assert "vllm" not in sys.modules
+
+
+def test_another_models_adapter_is_the_last_line(vllm: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    weights = {"model.layers.0.q_proj.weight": torch.zeros(16, 32)}
+    save_file(weights, model / "model.safetensors")
+    modules = {"model.layers.0.q_proj": factors(16, 16)}
+    write_adapter(tmp_path / "adapters" / "law", modules)
+    process = started(
+        vllm, f"--model={model}", f"--kaito-adapters-dir={tmp_path / 'adapters'}",
+        **{ADAPTERS_VARIABLE: '[{"name": "law"}]'},
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert "base model's weights there have [16, 32]" in err.splitlines()[-1]
 
 
 def test_vllm_is_given_the_folder_of_a_hubs_model_and_asks_no_hub(
