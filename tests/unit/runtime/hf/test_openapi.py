@@ -1,0 +1,158 @@
+"""Each endpoint is asked what its description allows and forbids.
+
+schemathesis makes the requests, in a process of its own, so that the memory of this
+one is the server's. Short in `make test`; SOAK_FACTOR multiplies the examples.
+"""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pykaito.runtime.hf.flags import parse_flags
+from pykaito.runtime.hf.generation import RunningGeneration
+from pykaito.runtime.hf.service import Run
+
+from .conftest import ROOT, RunningServer, StartServer
+from .openapi_checks import SEEN
+
+FACTOR = int(os.environ.get("SOAK_FACTOR", "1"))
+EXAMPLES = 20 * FACTOR
+#: Seconds for one request; a hang is a failure.
+PATIENCE = 60
+
+#: What the server's process may grow by once each kind of request has been seen.
+#: Each answer takes a few hundred KB of tensors for a moment, which come from arenas
+#: that glibc keeps per thread and gives back in its own time; a request of which a row
+#: of the cache stayed would take 50 KB.
+GROWTH = 32 * 2**20
+
+CHECKS = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 404, 413]
+
+[warnings]
+# Of an endpoint that refuses nearly all, for one.
+fail-on = true
+"""
+
+#: A schema cannot say how long a prompt may be in tokens, or which fields go together.
+ACCEPTANCE = "positive_data_acceptance"
+
+POSTS = ("/chat", "/v1/completions", "/v1/chat/completions")
+
+
+@pytest.fixture(scope="module")
+def small(start_server: StartServer) -> RunningServer:
+    return start_server("--max_model_len=32", "--max_request_bytes=20000")
+
+
+@pytest.fixture
+def loading() -> Iterator[RunningServer]:
+    server = RunningServer(parse_flags([]), started=None)
+    yield server
+    server.stop()
+
+
+def strict(schema: dict[str, Any]) -> dict[str, Any]:
+    """Forbid what is not described in replies; clients may expect more to come."""
+    components = schema["components"]["schemas"]
+    for described in components.values():
+        if described.get("type") == "object":
+            described.setdefault("additionalProperties", False)
+    # Messages may have fields that this runtime does not know.
+    del components["Message"]["additionalProperties"]
+    return schema
+
+
+def ask(server: RunningServer, folder: Path, *options: str) -> "Counter[str]":
+    """Have schemathesis send requests; return how many replies were of which kind."""
+    described = folder / "openapi.json"
+    described.write_text(json.dumps(strict(server.http.get("/openapi.json").json())))
+    checks, seen = folder / "schemathesis.toml", folder / "seen"
+    checks.write_text(CHECKS)
+    seen.write_text("")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--no-color"),
+            *("--config-file", str(checks), "run", str(described)),
+            *("--url", server.url, "--request-timeout", str(PATIENCE)),
+            *("--continue-on-failure", "--generation-database=none"),
+            *options,
+        ],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "SCHEMATHESIS_HOOKS": "tests.unit.runtime.hf.openapi_checks",
+            SEEN: str(seen),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240 * FACTOR,
+    )
+    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2_000:]
+    return Counter(seen.read_text().splitlines())
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def live_requests() -> int:
+    return sum(type(one) in {RunningGeneration, Run} for one in gc.get_objects())
+
+
+@pytest.mark.timeout(300 * FACTOR)
+def test_every_reply_is_as_described_and_leaves_nothing_behind(
+    small: RunningServer, tmp_path: Path
+) -> None:
+    # Each limit of each field, on it and beyond it: over a thousand requests.
+    found = ask(small, tmp_path, "--phases=coverage", "--exclude-checks", ACCEPTANCE)
+    assert not any(key.endswith("500") for key in found)
+    for path in POSTS:
+        assert found[f"POST {path} 200"] >= 10
+        assert found[f"POST {path} 400"] >= 10
+    before = resident()
+    found = ask(
+        small,
+        tmp_path,
+        *("--phases=fuzzing", f"--max-examples={EXAMPLES}"),
+        *("--exclude-checks", ACCEPTANCE),
+    )
+    assert found.total() > EXAMPLES
+    assert resident() - before < GROWTH
+    engine: Any = small.lifecycle.engine
+    assert (engine.running, engine.waiting, engine.failure) == (0, 0, None)
+    assert small.lifecycle._in_flight == 0
+    assert live_requests() == 0
+
+
+def test_a_server_that_loads_answers_as_described(
+    loading: RunningServer, tmp_path: Path
+) -> None:
+    found = ask(
+        loading,
+        tmp_path,
+        *("--phases=fuzzing", "--max-examples=3", "--mode=positive"),
+        "--checks=status_code_conformance,content_type_conformance,"
+        "response_headers_conformance,response_schema_conformance,"
+        "every_reply_is_counted",
+        "--warnings=off",
+    )
+    for path in POSTS:
+        assert set(found) >= {f"POST {path} 503"}
+    assert found["GET /v1/models 503"]
+    assert found["GET /health 503"]
+    assert found["GET /metrics 200"]
