@@ -16,11 +16,15 @@ from typing import Any
 
 import pytest
 
+from hack.models.architectures import ARCHITECTURES, Size
+from hack.models.model import save_model
 from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.generation import RunningGeneration
+from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.service import Run
+from pykaito.runtime.hf.start_engine import start_engine
 
-from .conftest import ROOT, RunningServer, StartServer
+from .conftest import ROOT, RunningServer
 from .openapi_checks import SEEN
 
 FACTOR = int(os.environ.get("SOAK_FACTOR", "1"))
@@ -50,8 +54,26 @@ POSTS = ("/chat", "/v1/completions", "/v1/chat/completions")
 
 
 @pytest.fixture(scope="module")
-def small(start_server: StartServer) -> RunningServer:
-    return start_server("--max_model_len=32", "--max_request_bytes=20000")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server whose answers are quick to make, since there are a thousand."""
+    folder = tmp_path_factory.mktemp("model")
+    save_model(
+        folder,
+        architecture=ARCHITECTURES["phi3"],
+        size=Size(layers=1, heads=1, vocabulary=512),
+        corpus=[Path(__file__).read_text()],
+        seed=0,
+    )
+    settings = parse_flags(
+        [
+            f"--pretrained_model_name_or_path={folder}",
+            "--max_model_len=20",
+            "--max_request_bytes=20000",
+        ]
+    )
+    server = RunningServer(settings, start_engine(settings, Progress()))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
