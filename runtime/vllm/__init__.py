@@ -8,5 +8,6 @@ adds to vLLM:
     main         from the command line to the process's exit status
     probe        /health/active: whether a token comes
     rate_limit   429 where too many requests wait
-    middleware   the two above, as vLLM loads them
+    openapi      the two above in /openapi.json
+    middleware   the three above, as vLLM loads them
 """

@@ -19,6 +19,7 @@ DEFAULTS = {
 #: Asks of each answer; the outermost comes last.
 RATE_LIMIT = "pykaito.runtime.vllm.middleware.RateLimit"
 ACTIVE_HEALTH = "pykaito.runtime.vllm.middleware.ActiveHealth"
+DESCRIPTION = "pykaito.runtime.vllm.middleware.Description"
 
 #: Options that vLLM had once and KAITO's own template still sets.
 RETIRED = frozenset({"swap-space"})
@@ -73,7 +74,8 @@ def command_line(
         LoadError: an adapter has a rank that vLLM does not serve.
     """
     names = {_name(word) for word in given if word.startswith("--")}
-    middleware = [RATE_LIMIT, ACTIVE_HEALTH] if limited else [ACTIVE_HEALTH]
+    limits = [RATE_LIMIT] if limited else []
+    middleware = [DESCRIPTION, *limits, ACTIVE_HEALTH]
     return [
         *(f"--{k}={v}" for k, v in DEFAULTS.items() if k not in names),
         *given,

@@ -102,11 +102,10 @@ def test_an_adapter_with_more_rank_than_vllm_serves_is_named() -> None:
 
 
 def test_requests_are_limited_unless_told_otherwise() -> None:
-    limit, health = f"--middleware={command.RATE_LIMIT}", "--middleware=" + (
-        command.ACTIVE_HEALTH
-    )  # fmt: skip
-    assert [w for w in line() if "middleware" in w] == [limit, health]
-    assert [w for w in line(limited=False) if "middleware" in w] == [health]
+    names = (command.DESCRIPTION, command.RATE_LIMIT, command.ACTIVE_HEALTH)
+    told, limit, health = (f"--middleware={name}" for name in names)
+    assert [w for w in line() if "middleware" in w] == [told, limit, health]
+    assert [w for w in line(limited=False) if "middleware" in w] == [told, health]
 
 
 def test_the_syntax_is_that_of_the_parser() -> None:
