@@ -7,7 +7,7 @@ from pathlib import Path
 import schemathesis
 
 #: Where the replies are counted, one a line: method, path and status.
-SEEN = "OPENAPI_CHECKS_SEEN"
+SEEN = "SCHEMATHESIS_SEEN"
 
 
 @schemathesis.check
