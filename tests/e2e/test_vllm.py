@@ -326,7 +326,9 @@ def chat(url: str) -> ChatOpenAI:
         temperature=0,
         max_retries=0,
         stream_usage=True,
-        max_completion_tokens=40,
+        # Or random weights write spaces for ever where JSON has room for them.
+        presence_penalty=2,
+        max_completion_tokens=100,
     )
 
 
