@@ -55,10 +55,11 @@ def ask(
             *("--continue-on-failure", "--generation-database=none"),
             *options,
         ],
-        cwd=ROOT,
+        # It leaves files of its own where it runs.
+        cwd=folder,
         env=os.environ
         | {
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
             "SCHEMATHESIS_HOOKS": hooks,
             SEEN: str(seen),
         },
