@@ -26,6 +26,8 @@ MODELS = {
         "microsoft/Phi-3.5-mini-instruct",
     ),
 }
+#: Bytes per second: a download of five megabytes that can be watched.
+SLOW = {"microsoft/Phi-3-mini-4k-instruct": 350_000}
 
 _PORT = 8080
 _ROLLOUT_SECONDS = 180
@@ -65,6 +67,7 @@ def manifests(image: str, weights: dict[str, str]) -> dict[str, Any]:
         for name, models in MODELS.items()
         for model in models
     ]
+    slow = [f"--slow={model}={rate}" for model, rate in SLOW.items()]
     confined = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -77,7 +80,7 @@ def manifests(image: str, weights: dict[str, str]) -> dict[str, Any]:
     server = {
         "name": "hub",
         "image": image,
-        "args": [f"--port={_PORT}", *served],
+        "args": [f"--port={_PORT}", *slow, *served],
         "ports": [{"name": "http", "containerPort": _PORT}],
         "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 2},
         "securityContext": confined,

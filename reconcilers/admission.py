@@ -13,10 +13,11 @@ from typing import Any, final
 
 import structlog
 
-from pykaito.api.parse import parse
+from pykaito.api.parse import InvalidObjectError, parse
 from pykaito.api.v1alpha1.machine import Machine
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.api.validate import normalized, violations
+from pykaito.api.violation import Violation
 from pykaito.operator.admission import (
     AdmissionRequest,
     AdmissionResponse,
@@ -142,7 +143,14 @@ class WorkspaceAdmission:
         if faults := violations(obj, old):
             found.faults = [Cause(fault.path, fault.message) for fault in faults]
             return found
-        workspace = parse(Workspace, normalized(obj))
+        try:
+            workspace = parse(Workspace, normalized(obj))
+        except InvalidObjectError as error:
+            # A fault that was there before is none of the change's; the API server
+            # stores no such object, but may be asked about one.
+            faults = violations(obj) or [Violation("", str(error))]
+            found.faults = [Cause(fault.path, fault.message) for fault in faults]
+            return found
         nodes = self._nodes.store.list()
         try:
             found.warnings += check_instance_type(workspace, instance_types(nodes))

@@ -11,8 +11,8 @@ DOCS = "https://github.com/pykaito/pykaito/blob/main/docs/troubleshooting"
 #: metav1.Condition allows 32768; what people read in a terminal is shorter. An Event
 #: takes as much.
 MAX_MESSAGE = 1024
-#: What differs from one pod or try to the next, though nothing else does.
-_PASSING = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}\b|\d+")
+#: What differs from one pod, try or percent to the next, though nothing else does.
+_PASSING = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}\b|(?<=%) \([^()]*\)|\d+")
 
 Status = Literal["True", "False", "Unknown"]
 

@@ -12,6 +12,7 @@ from pykaito.operator.controller import Controller
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.objects import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     NODES,
     PODS,
@@ -26,6 +27,7 @@ from pykaito.operator.objects import labels as labels_of
 from pykaito.operator.predicates import Predicate
 from pykaito.operator.reconcile import Request
 from pykaito.reconcilers.inference import status as inference_status
+from pykaito.reconcilers.inference.loading.watch import LoadWatch
 from pykaito.reconcilers.inference.reconciler import InferenceReconciler, Informers
 from pykaito.reconcilers.lookups import Lookups
 from pykaito.reconcilers.machine.reconciler import MachineReconciler
@@ -60,6 +62,7 @@ def controllers(
     settings: Settings,
     lookups: Lookups,
     provisioning: Provisioning,
+    loads: LoadWatch,
 ) -> Sequence[Controller]:
     """Build every controller on one cache."""
     workspaces = cache.informer(WORKSPACES)
@@ -67,6 +70,7 @@ def controllers(
     nodes = cache.informer(NODES)
     deployments = cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE)
     services = cache.informer(SERVICES, label_selector=labels.WORKSPACE)
+    adapter_lists = cache.informer(CONFIG_MAPS, label_selector=labels.WORKSPACE)
     pods = cache.informer(PODS, label_selector=labels.WORKSPACE)
 
     workspaces.store.add_index(CONFIG_MAP_INDEX, lookups.configs.index)
@@ -122,16 +126,25 @@ def controllers(
         Controller(
             InferenceReconciler(
                 client,
-                Informers(workspaces, machines, deployments, services, pods, nodes),
+                Informers(
+                    workspaces,
+                    machines,
+                    deployments,
+                    services,
+                    adapter_lists,
+                    pods,
+                    nodes,
+                ),
                 events,
                 clock,
                 written,
                 lookups,
                 images=settings.images,
                 hub_endpoint=settings.hub_endpoint,
+                reported=loads.told,
             ),
             for_=workspaces,
-            owns=[machines, deployments, services],
+            owns=[machines, deployments, services, adapter_lists],
             watches=[
                 (pods, workspace_of_pod),
                 (nodes, workspaces_that_may_use, node_changed),
@@ -142,6 +155,7 @@ def controllers(
                     (*inference_status.CONDITIONS, *workspace_status.CONDITIONS)
                 )
             ],
+            channels=[loads.news],
         ),
     )
 

@@ -1,7 +1,7 @@
 """What Prometheus is told of Workspaces, under the original's metric name."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import final
 
 from prometheus_client import Counter as PrometheusCounter
@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from pykaito.api.conditions import WorkspaceCondition
-from pykaito.operator.objects import Object
+from pykaito.operator.objects import Key, Object
+from pykaito.reconcilers.inference.loading import Report, Stage
 
 MACHINE_FAILURES = PrometheusCounter(
     "kaito_machine_failures_total",
@@ -87,6 +88,45 @@ class MachineCount(Collector):
         for (provisioner, machine_phase), count in sorted(counted.items()):
             family.add_metric([provisioner, machine_phase], count)
         yield family
+
+
+@final
+class LoadProgress(Collector):
+    """``kaito_workspace_load_progress``: how far Workspaces are that load a model.
+
+    It is there as long as a server loads and answers; of several the one that is
+    furthest behind counts. Only the replica that leads asks them, so that others tell
+    nothing.
+
+    Args:
+        reports: returns what each server says, with the key of its Workspace.
+    """
+
+    def __init__(self, reports: Callable[[], Iterable[tuple[Key, Report]]]) -> None:
+        self._reports = reports
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Tell what is known now."""
+        last: dict[Key, Report] = {}
+        for workspace, report in self._reports():
+            held = last.setdefault(workspace, report)
+            last[workspace] = min(held, report, key=_how_far)
+        family = GaugeMetricFamily(
+            "kaito_workspace_load_progress",
+            "How much of a stage of loading is done, from 0 to 1; -1 if not known",
+            labels=["namespace", "name", "stage"],
+        )
+        for workspace, report in sorted(last.items(), key=lambda item: item[0]):
+            family.add_metric([*workspace, report.stage.measured_as], _share(report))
+        yield family
+
+
+def _how_far(report: Report) -> tuple[int, float]:
+    return list(Stage).index(report.stage), _share(report)
+
+
+def _share(report: Report) -> float:
+    return -1.0 if report.share is None else report.share
 
 
 def phase(workspace: Object) -> str:

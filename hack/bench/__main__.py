@@ -2,7 +2,12 @@
 
 import sys
 
-from hack.bench import operator_memory, plan_cpu, transformers_throughput
+from hack.bench import (
+    gpu_throughput,
+    operator_memory,
+    plan_cpu,
+    transformers_throughput,
+)
 
 
 def main() -> int:
@@ -10,6 +15,7 @@ def main() -> int:
     plan_cpu.run()
     operator_memory.run()
     transformers_throughput.run()
+    gpu_throughput.run()
     return 0
 
 

@@ -51,6 +51,9 @@ def kubelet(
         # Renewed four times as often as it would run out: a busy machine may
         # miss a heartbeat or two.
         "nodeLeaseDurationSeconds": NODE_GRACE_SECONDS,
+        # Within it a pod sees the change of a ConfigMap that it mounts. By default it
+        # is a minute, for which a test would wait.
+        "syncFrequency": "15s",
         "failSwapOn": False,
         # Lowering it takes a capability that a container may lack.
         "oomScoreAdj": 0,

@@ -30,9 +30,11 @@ def main() -> None:
     text = "whose code runs the model"
     choices = sorted(ARCHITECTURES)
     parser.add_argument("--architecture", choices=choices, required=True, help=text)
-    text = "tiny: about 3 M parameters; small: about 60 M"
+    text = "tiny: about 3 M parameters; small: about 60 M; large: about 3 B"
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny", help=text)
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+    text = "what draws the weights; a GPU is faster, and draws others"
+    parser.add_argument("--device", default="cpu", help=text)
     arguments = parser.parse_args()
     parameters = save_model(
         arguments.out,
@@ -40,6 +42,7 @@ def main() -> None:
         size=SIZES[arguments.size],
         corpus=corpus_of(REPOSITORY),
         seed=arguments.seed,
+        device=arguments.device,
     )
     written = sum(path.stat().st_size for path in arguments.out.iterdir())
     print(

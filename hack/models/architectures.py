@@ -19,6 +19,8 @@ class Size:
 SIZES = {
     "tiny": Size(layers=4, heads=3, vocabulary=2048),
     "small": Size(layers=12, heads=9, vocabulary=8192),
+    # For GPUs, which smaller ones would leave idle.
+    "large": Size(layers=32, heads=48, vocabulary=8192),
 }
 
 HEAD_WIDTH = 64

@@ -26,8 +26,12 @@ def save_model(
     size: Size,
     corpus: Sequence[str],
     seed: int,
+    device: str = "cpu",
 ) -> int:
-    """Write a model with random weights and return its number of parameters."""
+    """Write a model with random weights and return its number of parameters.
+
+    A seed gives the same weights each time on the same ``device``.
+    """
     tokenizer = _tokenizer(architecture, size, corpus)
     ends = tokenizer.convert_tokens_to_ids(list(architecture.end_tokens))
     config = architecture.config(
@@ -39,7 +43,8 @@ def save_model(
     config.dtype = torch.bfloat16
     logging.disable_progress_bar()
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=ends,

@@ -118,7 +118,7 @@ def plan(
 ) -> None:
     """Print what Workspaces would become. Asks no cluster.
 
-    With -o, print the Machines, the Service and the Deployment that the operator
+    With -o, print the Machines, Service, ConfigMap and Deployment that the operator
     would apply.
     """
     from pykaito.commands import plan as command

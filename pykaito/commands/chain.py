@@ -24,6 +24,7 @@ from pykaito.commands.advice import (
 from pykaito.commands.readings import (
     Outcome,
     condition,
+    doing,
     holds,
     is_leaving,
     is_observed,
@@ -35,6 +36,7 @@ from pykaito.operator.objects import Object, name, namespace
 from pykaito.provisioners.errors import LaunchReason
 from pykaito.provisioners.protocol import MachineReason
 from pykaito.reconcilers.inference.diagnosis import diagnose
+from pykaito.reconcilers.inference.loading import sentence
 from pykaito.reconcilers.workspace.machines import is_made, node_of
 from pykaito.runtime.presets.plan import PlanReason
 
@@ -201,10 +203,18 @@ def _pods(seen: Snapshot) -> Iterator[Link]:
             "server" if loading else "Pod",
             name(pod),
             found.reason,
-            found.message,
+            _as_told(seen.workspace, pod, found.message),
             advice_on_pod(pod, found.reason),
             progressing=found.progressing,
         )
+
+
+def _as_told(workspace: Object, pod: Object, message: str) -> str:
+    """Return what the operator knows of a pod that loads, as only it asks pods."""
+    if message != sentence(name(pod), None):
+        return message
+    told = doing(workspace, pod)
+    return f"pod {name(pod)} is {told}" if told else message
 
 
 def _rest(seen: Snapshot) -> Link:

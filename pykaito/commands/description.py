@@ -9,6 +9,7 @@ from pykaito.commands.models import tokens
 from pykaito.runtime.presets.breakdown import MemoryBreakdown
 from pykaito.runtime.presets.plan import ModelServer, Plan
 from pykaito.runtime.presets.runtimes import Runtime
+from pykaito.runtime.presets.weights import FromClaim, FromHub, FromImage, FromNode
 
 _GIB = 2**30
 
@@ -98,11 +99,9 @@ def _pod(workspace: Workspace, server: ModelServer, image: str) -> Iterator[Line
     yield "disk", f"{server.preset.disk_gib}Gi"
     yield "runtime", server.runtime
     yield "image", image
-    if server.weights_image:
-        yield "weights", f"copied from the image {server.weights_image}"
-    else:
-        commit = f" at {server.revision[:12]}" if server.revision else ""
-        yield "weights", f"downloaded from the hub, {server.preset.hub}{commit}"
+    yield "weights", _weights(server)
+    if server.cache_claim:
+        yield "cache kept", f"on the PersistentVolumeClaim {server.cache_claim}"
     inference = workspace.inference
     for adapter in inference.adapters if inference else ():
         source = adapter.source
@@ -110,6 +109,20 @@ def _pod(workspace: Workspace, server: ModelServer, image: str) -> Iterator[Line
         yield "adapter", f"{source.name} from {where}, strength {adapter.strength or 1}"
     if inference and inference.config:
         yield "settings", f"of the ConfigMap {inference.config}"
+
+
+def _weights(server: ModelServer) -> str:
+    match server.weights:
+        case FromImage(image=image, mounted=mounted):
+            return f"{'mounted' if mounted else 'copied'} from the image {image}"
+        case FromNode(folder=folder):
+            return f"mounted from the node's folder {folder}"
+        case FromClaim(claim=claim, folder=folder):
+            inside = f"folder {folder} of " if folder else ""
+            return f"mounted from {inside}the PersistentVolumeClaim {claim}"
+        case FromHub():
+            commit = f" at {server.revision[:12]}" if server.revision else ""
+            return f"downloaded from the hub, {server.preset.hub}{commit}"
 
 
 def _gib(amount: int | None) -> str:

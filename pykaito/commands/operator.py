@@ -24,15 +24,17 @@ from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.leader import LeaderElection, default_identity
 from pykaito.operator.manager import Manager
-from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, NODES
+from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, NODES, PODS
 from pykaito.operator.reconcile import Request
 from pykaito.operator.webhook import WebhookServer
 from pykaito.reconcilers.admission import PATH, WorkspaceAdmission
 from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
 from pykaito.reconcilers.hub.hub import Hub, Sources
+from pykaito.reconcilers.inference.loading.asking import over_http
+from pykaito.reconcilers.inference.loading.watch import LoadWatch
 from pykaito.reconcilers.lookups import Lookups
-from pykaito.reconcilers.metrics import MachineCount, WorkspaceCount
+from pykaito.reconcilers.metrics import LoadProgress, MachineCount, WorkspaceCount
 from pykaito.reconcilers.provisioning import Provisioning
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from pykaito.runtime.presets.runtimes import Runtime
@@ -111,6 +113,14 @@ async def run(
         workspaces = cache.informer(WORKSPACES)
         REGISTRY.register(WorkspaceCount(workspaces.store.list))
         REGISTRY.register(MachineCount(cache.informer(MACHINES).store.list))
+        loads = LoadWatch(
+            cache.informer(PODS, label_selector=labels.WORKSPACE).store,
+            workspaces.store,
+            over_http,
+            clock,
+        )
+        REGISTRY.register(LoadProgress(loads.reports))
+        manager.add_service(Background("loads", loads.run, clock), elected=True)
         lookups = Lookups(
             ConfigMaps(
                 client,
@@ -135,7 +145,15 @@ async def run(
         for name, provisioner in provisioning.installed.items():
             manager.add_service(Background(name, provisioner.run, clock), elected=True)
         for controller in controllers(
-            client, cache, events, clock, written, settings, lookups, provisioning
+            client,
+            cache,
+            events,
+            clock,
+            written,
+            settings,
+            lookups,
+            provisioning,
+            loads,
         ):
             manager.add(controller)
         if webhook is not None:

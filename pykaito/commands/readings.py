@@ -5,7 +5,8 @@ from enum import IntEnum
 from typing import Any
 
 from pykaito.api.conditions import WorkspaceCondition
-from pykaito.operator.objects import Object
+from pykaito.operator.objects import Object, name
+from pykaito.reconcilers.inference.loading import told_of
 
 
 class Outcome(IntEnum):
@@ -54,6 +55,17 @@ def outcome(workspace: Object) -> Outcome:
         return Outcome.FAILED
     ready = holds(workspace, WorkspaceCondition.READY)
     return Outcome.READY if ready else Outcome.PROGRESSING
+
+
+def doing(workspace: Object, pod: Object) -> str:
+    """Return what a pod's server told the operator that it does, empty if nothing.
+
+    Only the operator asks pods; what it was told is in a condition.
+    """
+    if all(c.get("started") for c in status(pod).get("containerStatuses") or ()):
+        return ""
+    found = condition(workspace, WorkspaceCondition.INFERENCE_READY)
+    return told_of(name(pod), found.get("message", ""))
 
 
 def model_of(workspace: Object) -> str:

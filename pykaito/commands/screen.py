@@ -138,7 +138,7 @@ def _timeline(steps: Sequence[Step]) -> Table:
             Text(mark, style),
             Text(took),
             Text(at),
-            Text(step.stage or ""),
+            Text(": ".join(filter(None, (step.stage, step.doing)))),
         )
     return table
 

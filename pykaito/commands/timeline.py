@@ -1,14 +1,15 @@
 """The steps from an accepted Workspace to a served model, with durations: pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from pykaito.api.conditions import WorkspaceCondition
-from pykaito.commands.readings import Outcome, condition, outcome
+from pykaito.commands.readings import Outcome, condition, doing, outcome
 from pykaito.commands.snapshot import Snapshot
 from pykaito.commands.times import parse_time
+from pykaito.operator.objects import Object
 from pykaito.reconcilers.inference.stages import (
     Milestone,
     Stage,
@@ -41,6 +42,8 @@ class Step:
     again: bool = False
     #: The stage of a start that it ends, or is a part of.
     stage: Stage | None = None
+    #: What goes on in it now, where that is known.
+    doing: str | None = None
 
 
 def timeline(seen: Snapshot, now: datetime) -> list[Step]:
@@ -64,7 +67,10 @@ def timeline(seen: Snapshot, now: datetime) -> list[Step]:
             steps.append(Step(found.step, Progress.UNKNOWN, stage=stage))
         elif number == last + 1:
             seconds = (now - before).total_seconds() if before else None
-            steps.append(Step(found.step, Progress.NOW, None, seconds, stage=stage))
+            told = _doing(seen) if stage is Stage.LOAD else None
+            steps.append(
+                Step(found.step, Progress.NOW, None, seconds, stage=stage, doing=told)
+            )
         else:
             steps.append(Step(found.step, Progress.LATER, stage=stage))
     return steps
@@ -76,10 +82,18 @@ def stages(seen: Snapshot) -> dict[str, float]:
 
 
 def _way(seen: Snapshot) -> list[Milestone]:
-    pods = seen.pods
+    return milestones(seen.workspace, seen.machines, _pods(seen))
+
+
+def _pods(seen: Snapshot) -> Sequence[Object]:
     for deployment in seen.deployments[:1]:
-        pods = current_pods(deployment, pods)
-    return milestones(seen.workspace, seen.machines, pods)
+        return current_pods(deployment, seen.pods)
+    return seen.pods
+
+
+def _doing(seen: Snapshot) -> str | None:
+    told = (doing(seen.workspace, pod) for pod in _pods(seen))
+    return next(filter(None, told), None)
 
 
 def _serving(seen: Snapshot) -> Milestone:

@@ -26,10 +26,13 @@ from pykaito.reconcilers.apply import HOPELESS, REFUSALS, Applied, Applier, refu
 from pykaito.reconcilers.checking import checked
 from pykaito.reconcilers.conditions import changed, merge
 from pykaito.reconcilers.inference import manifests
-from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
+from pykaito.reconcilers.inference.adapter_lists import AdapterLists
+from pykaito.reconcilers.inference.diagnosis import Diagnosis, Reported, pending
+from pykaito.reconcilers.inference.image_volumes import dropped_image
 from pykaito.reconcilers.inference.manifests import ConfigFile
 from pykaito.reconcilers.inference.rollout import (
     Strategy,
+    carried,
     interrupts,
     is_cordoned,
     lacking,
@@ -64,12 +67,13 @@ class Informers:
     machines: Informer
     deployments: Informer
     services: Informer
+    adapter_lists: Informer
     pods: Informer
     nodes: Informer
 
 
 class InferenceReconciler:
-    """Keeps Service and Deployment as the plan wants them."""
+    """Keeps Service, list of adapters and Deployment as the plan wants them."""
 
     name = "inference"
 
@@ -84,6 +88,7 @@ class InferenceReconciler:
         *,
         images: Mapping[Runtime, str],
         hub_endpoint: str,
+        reported: Reported,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -93,7 +98,9 @@ class InferenceReconciler:
         self._lookups = lookups
         self._images = images
         self._hub = hub_endpoint
+        self._reported = reported
         self._services = Applier(client, FIELD_MANAGER, informers.services)
+        self._lists = AdapterLists(client, FIELD_MANAGER, informers.adapter_lists)
         self._deployments = Applier(client, FIELD_MANAGER, informers.deployments)
         informers.pods.store.add_index(POD_INDEX, workspace_of)
 
@@ -103,6 +110,7 @@ class InferenceReconciler:
         live = self._informers.workspaces.store.get(where)
         if live is None:
             self._services.forget(where)
+            self._lists.forget(where)
             self._deployments.forget(where)
             return None
         if live["metadata"].get("deletionTimestamp"):
@@ -120,13 +128,15 @@ class InferenceReconciler:
             if error.terminal:
                 return None
             raise UnavailableError(str(error)) from error
-        return await self._keep(live, workspace, planned, config, note)
+        brought = self._brought(live, workspace, known)
+        return await self._keep(live, workspace, planned, brought, config, note)
 
     async def _keep(
         self,
         live: Object,
         workspace: Workspace,
         planned: Plan,
+        brought: tuple[Workspace, Plan] | None,
         config: ConfigFile | None,
         note: Note,
     ) -> Result | None:
@@ -149,16 +159,21 @@ class InferenceReconciler:
             service = await self._services.apply(
                 manifests.service(workspace, live), note
             )
-            wanted = manifests.deployment(
-                workspace,
-                live,
-                planned,
+            render = partial(
+                manifests.deployment,
+                owner=live,
                 nodes=nodes,
                 images=self._images,
                 hub_endpoint=self._hub,
                 config=config,
                 surge=rollout.surge,
             )
+            wanted = render(workspace, plan=planned)
+            if before is not None and brought is not None:
+                kept = render(brought[0], plan=brought[1])
+                if manifests.is_template_of(kept, before):
+                    wanted = kept
+            adapters = await self._lists.apply(live, workspace, wanted, note)
             if before is not None and before["spec"]["replicas"] == 0:
                 # Somebody did that. `kubectl scale` owns what it sets but for 0,
                 # which an apply would undo.
@@ -169,18 +184,36 @@ class InferenceReconciler:
             stalled = reason in HOPELESS
             await self._write(live, Diagnosis(reason, message, stalled=stalled), note)
             raise
-        theirs = (*service.left_to_others, *applied.left_to_others)
-        newly_left = service.newly_left or applied.newly_left
-        self._tell(live, before, applied, rollout)
+        parts = [service, *adapters.applied, applied]
+        theirs = tuple(left for part in parts for left in part.left_to_others)
+        newly_left = any(part.newly_left for part in parts)
+        await self._lists.prune(live, applied.obj)
+        self._tell(live, before, applied, rollout, adapters.change)
         # After a restart all is new to this process, and told already.
         if newly_left and _describe(theirs) not in self._told(live):
             self._events.normal(live, "FieldsLeftToOwner", _describe(theirs))
-        found = judge(applied.obj, self._pods(live), live, self._clock.now())
+        found = dropped_image(wanted, applied.obj, live) or judge(
+            applied.obj, self._pods(live), live, self._clock.now(), self._reported
+        )
         await self._write(live, found, note, remark=_describe(theirs))
         if found.reason == InferenceReason.SUCCESS:
             self._measure(live, applied.obj)
         pauses = [found.look_again, rollout.look_again]
         return Result(min(filter(None, pauses), default=None))
+
+    def _brought(
+        self, live: Object, workspace: Workspace, known: Known
+    ) -> tuple[Workspace, Plan] | None:
+        """Return the Workspace with what its pods have of adapters, if that will do."""
+        deployed = self._informers.deployments.store.get(key(live))
+        brought = manifests.with_brought(workspace, deployed, self._pods(live))
+        if brought is None:
+            return None
+        try:
+            return brought, self._plan(live, brought, known)
+        except PlanError:
+            # What is wanted has a plan; what is there beside it may have none.
+            return None
 
     async def _unplanned(self, live: Object, error: PlanError, note: Note) -> None:
         """Say why there is no plan; an object that cannot even hold that is left."""
@@ -242,8 +275,12 @@ class InferenceReconciler:
             planned.node_resources,
             held_by_others(self._informers.machines.store.list(), key(live)),
         )
+        deployed = self._informers.deployments.store.get(key(live))
+        if planned.server and deployed:
+            before = manifests.bound_nodes(deployed)
+            lack = lack or carried(planned.server.claims, before, nodes)
         return strategy(
-            self._informers.deployments.store.get(key(live)),
+            deployed,
             self._pods(live),
             lack,
             replicas=min(planned.nodes, len(nodes)),
@@ -255,9 +292,14 @@ class InferenceReconciler:
         return self._informers.pods.store.by_index(POD_INDEX, str(key(live)))
 
     def _tell(
-        self, live: Object, before: Object | None, applied: Applied, rollout: Strategy
+        self,
+        live: Object,
+        before: Object | None,
+        applied: Applied,
+        rollout: Strategy,
+        changed_list: str,
     ) -> None:
-        """Record what an apply of the Deployment began."""
+        """Record what an apply of the Deployment or of the list began."""
         if applied.created:
             self._events.normal(
                 live, "WorkloadCreated", f"Deployment {name(live)} applied"
@@ -271,6 +313,12 @@ class InferenceReconciler:
         elif before and before["spec"]["template"] != applied.obj["spec"]["template"]:
             self._events.normal(
                 live, "RolloutStarted", "pods of the current spec replace the old ones"
+            )
+        elif changed_list:
+            self._events.normal(
+                live,
+                "AdaptersChanged",
+                f"running servers follow within about two minutes: {changed_list}",
             )
 
     def _measure(self, live: Object, deployed: Object) -> None:

@@ -55,7 +55,7 @@ def strategy(
     """
     if cordoned:
         return Strategy(surge=True)
-    if deployed is None or not _is_rolling(deployed):
+    if deployed is None or not is_rolling(deployed):
         # One replica less leaves its GPUs, maybe, on a node that stays.
         fewer = deployed is not None and replicas < deployed["spec"]["replicas"]
         return Strategy(surge=fewer or not lack, why_not=lack)
@@ -84,7 +84,7 @@ def interrupts(before: Object | None, after: Object) -> bool:
     if not (before.get("status") or {}).get("availableReplicas"):
         return False
     begins = before["spec"]["template"] != after["spec"]["template"]
-    gives_in = _is_rolling(before) and _surges(before)
+    gives_in = is_rolling(before) and _surges(before)
     return begins or gives_in
 
 
@@ -102,6 +102,23 @@ def lacking(
     """
     reasons = [_lack(node, resources, claims.get(name(node), ())) for node in nodes]
     return "" if "" in reasons else "; ".join(reasons) or "no node is known"
+
+
+def carried(claims: Sequence[str], before: Sequence[str], after: Sequence[str]) -> str:
+    """Return why the only pod cannot have its claims on another node yet; else empty.
+
+    A claim of ReadWriteOnce, as most are, is on one node at a time, and a pod that
+    waits for it has a node already: nothing would end the wait.
+
+    Args:
+        claims: the PersistentVolumeClaims that the pod mounts.
+        before: the nodes that it may run on now.
+        after: those that it is to run on.
+    """
+    if not claims or len(after) != 1 or not before or set(before) & set(after):
+        return ""
+    named = " and ".join(claims)
+    return f"PersistentVolumeClaim {named} may be on one node at a time"
 
 
 def is_cordoned(node: Object) -> bool:
@@ -132,7 +149,7 @@ def _surges(deployed: Object) -> bool:
     return rolling.get("maxUnavailable") == 0
 
 
-def _is_rolling(deployed: Object) -> bool:
+def is_rolling(deployed: Object) -> bool:
     """Whether there are pods of an earlier template, or not all of the new yet."""
     status = deployed.get("status") or {}
     wanted = deployed["spec"]["replicas"]

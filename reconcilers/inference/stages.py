@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pykaito.api import labels
 from pykaito.api.conditions import MachineCondition, WorkspaceCondition
 from pykaito.operator.objects import Object
 from pykaito.reconcilers.inference.diagnosis import fields
@@ -195,7 +196,10 @@ def _brought(workspace: Object) -> Iterator[Stage]:
         if _ending_init_containers(template):
             yield Stage.INIT
         return
-    if ((inference.get("preset") or {}).get("presetOptions") or {}).get("image"):
+    image = ((inference.get("preset") or {}).get("presetOptions") or {}).get("image")
+    annotations = workspace["metadata"].get("annotations") or {}
+    # One that is mounted is there with the pod's other images.
+    if image and annotations.get(labels.MOUNT_WEIGHTS_IMAGE) != "true":
         yield Stage.WEIGHTS
     adapters = inference.get("adapters") or ()
     if any((adapter.get("source") or {}).get("image") for adapter in adapters):

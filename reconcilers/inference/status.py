@@ -8,7 +8,13 @@ from typing import Any
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
 from pykaito.operator.objects import Object, namespace
 from pykaito.reconcilers.conditions import Condition, with_help
-from pykaito.reconcilers.inference.diagnosis import Diagnosis, diagnose, pending
+from pykaito.reconcilers.inference.diagnosis import (
+    Diagnosis,
+    Reported,
+    diagnose,
+    pending,
+    unreported,
+)
 from pykaito.reconcilers.inference.diagnosis.patience import PATIENCE, moment, waited
 from pykaito.reconcilers.inference.templates import current_pods
 from pykaito.reconcilers.quota import QUOTA_EXCEEDED, explain_quota
@@ -22,7 +28,11 @@ DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 
 def judge(
-    deployed: Object, pods: Sequence[Object], workspace: Object, now: datetime
+    deployed: Object,
+    pods: Sequence[Object],
+    workspace: Object,
+    now: datetime,
+    reported: Reported = unreported,
 ) -> Diagnosis:
     """Say whether a Deployment serves as it is written now, and if not, why.
 
@@ -31,6 +41,7 @@ def judge(
         pods: the Workspace's pods.
         workspace: whose fields a remedy names.
         now: the time.
+        reported: what pods that load say themselves.
     """
     status: Mapping[str, Any] = deployed.get("status") or {}
     wanted = deployed["spec"]["replicas"]
@@ -40,7 +51,7 @@ def judge(
         return Diagnosis(
             InferenceReason.SUCCESS, f"{wanted} of {wanted} replicas serve"
         )
-    found = diagnose(current_pods(deployed, pods), workspace, now)
+    found = diagnose(current_pods(deployed, pods), workspace, now, reported)
     if found.progressing:
         found = _refused(deployed, status, now) or found
     found = _overdue(status, found)

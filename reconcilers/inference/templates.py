@@ -33,10 +33,20 @@ def _is_like(pod: Object, template: Mapping[str, Any]) -> bool:
     wanted, found = (
         (obj.get("metadata") or {}).get("annotations") or {} for obj in (template, pod)
     )
-    return wanted.items() <= found.items() and all(
-        _containers(template, kind).items() <= _containers(pod, kind).items()
-        for kind in KINDS
+    return (
+        wanted.items() <= found.items()
+        and _volumes(template).items() <= _volumes(pod).items()
+        and all(
+            _containers(template, kind).items() <= _containers(pod, kind).items()
+            for kind in KINDS
+        )
     )
+
+
+def _volumes(obj: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the volumes by their names; a pod has more, such as one of a token."""
+    spec = obj.get("spec") or {}
+    return {volume["name"]: volume for volume in spec.get("volumes") or ()}
 
 
 def _containers(obj: Mapping[str, Any], kind: str) -> Mapping[str, Mapping[str, Any]]:

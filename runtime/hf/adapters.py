@@ -34,8 +34,15 @@ class Adapter:
     folder: Path
 
 
-def parse_adapters(text: str | None, folder: Path) -> tuple[Adapter, ...]:
+def parse_adapters(
+    text: str | None, folder: Path, *, where: str = ADAPTERS_VARIABLE
+) -> tuple[Adapter, ...]:
     """Read the variable's value; none or an empty one asks for no adapter.
+
+    Args:
+        text: the value.
+        folder: holds a folder per adapter.
+        where: the text is from, for messages.
 
     Raises:
         FlagError: if it is malformed or names an adapter twice.
@@ -45,23 +52,21 @@ def parse_adapters(text: str | None, folder: Path) -> tuple[Adapter, ...]:
     try:
         listed = json.loads(text)
     except ValueError as error:
-        raise FlagError(f"{ADAPTERS_VARIABLE}: is no JSON ({error})") from None
+        raise FlagError(f"{where}: is no JSON ({error})") from None
     if not isinstance(listed, list):
-        raise FlagError(
-            f"{ADAPTERS_VARIABLE}: found {shown(listed)}, must be a list of objects"
-        )
-    adapters = [_parse_one(item, index, folder) for index, item in enumerate(listed)]
+        raise FlagError(f"{where}: found {shown(listed)}, must be a list of objects")
+    adapters = [
+        _parse_one(item, f"{where}[{index}]", folder)
+        for index, item in enumerate(listed)
+    ]
     names = [adapter.name for adapter in adapters]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise FlagError(
-                f"{ADAPTERS_VARIABLE}[{index}].name: found {name!r} a second time"
-            )
+            raise FlagError(f"{where}[{index}].name: found {name!r} a second time")
     return tuple(adapters)
 
 
-def _parse_one(item: Any, index: int, folder: Path) -> Adapter:
-    where = f"{ADAPTERS_VARIABLE}[{index}]"
+def _parse_one(item: Any, where: str, folder: Path) -> Adapter:
     if not isinstance(item, dict):
         raise FlagError(
             f"{where}: found {shown(item)}, must be an object with name and strength"

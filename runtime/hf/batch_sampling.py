@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pykaito.runtime.hf.engine import GenerationRequest, TokenLogprob
+from pykaito.runtime.hf.transfer import on_device
 
 Tensor = Any  # torch publishes no types that strict mode can read
 
@@ -126,7 +127,7 @@ class TokenCounts:
 
     def __init__(self, prompt: Sequence[int], vocabulary: int, device: Any) -> None:
         self.seen = torch.zeros(vocabulary, dtype=torch.bool, device=device)
-        self.seen[torch.tensor(prompt, device=device)] = True
+        self.seen[on_device(prompt, device)] = True
         self.answer = torch.zeros(vocabulary, device=device)
 
     def add(self, token_id: int) -> None:
@@ -203,12 +204,13 @@ def choose(scores: Tensor, samplers: Sequence[Sampler]) -> list[Choice]:
     greatest = scores.gather(1, best[:, None])[:, 0]
     sampled = _rows(samplers, lambda params: params.temperature > 0)
     if sampled:
-        rows = torch.tensor(sampled, device=scores.device)
+        rows = on_device(sampled, scores.device)
         best[rows] = _draw(scores[rows], [samplers[row] for row in sampled], best[rows])
+    # One copy for both: it waits for the device, as little else in a step does.
+    tokens, numbers = torch.stack((best.double(), greatest.double())).tolist()
     choices = []
-    for row, (token_id, score) in enumerate(
-        zip(best.tolist(), greatest.tolist(), strict=True)
-    ):
+    for row, (token, score) in enumerate(zip(tokens, numbers, strict=True)):
+        token_id = int(token)
         if not math.isfinite(score):
             choices.append(Choice(None))
             continue
@@ -235,7 +237,7 @@ def _rows(
 
 
 def _column(values: Sequence[float], device: Any) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+    return on_device(values, device, torch.float32)[:, None]
 
 
 def _penalise_repetition(scores: Tensor, samplers: Sequence[Sampler]) -> None:
@@ -246,23 +248,26 @@ def _penalise_repetition(scores: Tensor, samplers: Sequence[Sampler]) -> None:
     device, vocabulary = scores.device, scores.shape[1]
     seen = torch.stack([one.counts(vocabulary, device).seen for one in some])
     penalty = _column([one.params.repetition_penalty for one in some], device)
-    found = scores[rows]
+    at = on_device(rows, device)
+    found = scores[at]
     punished = torch.where(found < 0, found * penalty, found / penalty)
-    scores[rows] = torch.where(seen, punished, found)
+    scores[at] = torch.where(seen, punished, found)
 
 
 def _forbid_ends(scores: Tensor, samplers: Sequence[Sampler]) -> None:
     for row, sampler in enumerate(samplers):
         params = sampler.params
         if params.end_tokens and sampler.generated < params.min_new_tokens:
-            scores[row, list(params.end_tokens)] = -math.inf
+            ends = on_device(list(params.end_tokens), scores.device)
+            scores[row, ends] = -math.inf
 
 
 def _logprobs(scores: Tensor, samplers: Sequence[Sampler]) -> dict[int, Tensor]:
     rows = _rows(samplers, lambda params: params.top_logprobs is not None)
     if not rows:
         return {}
-    return dict(zip(rows, torch.log_softmax(scores[rows], dim=-1), strict=True))
+    some = scores[on_device(rows, scores.device)]
+    return dict(zip(rows, torch.log_softmax(some, dim=-1), strict=True))
 
 
 def _penalise_presence(scores: Tensor, samplers: Sequence[Sampler]) -> None:
@@ -277,15 +282,16 @@ def _penalise_presence(scores: Tensor, samplers: Sequence[Sampler]) -> None:
     counts = torch.stack([one.counts(vocabulary, device).answer for one in some])
     frequency = _column([one.params.frequency_penalty for one in some], device)
     presence = _column([one.params.presence_penalty for one in some], device)
-    scores[rows] += -frequency * counts - presence * (counts > 0)
+    change = -frequency * counts - presence * (counts > 0)
+    scores[on_device(rows, device)] += change
 
 
 def _add_bias(scores: Tensor, samplers: Sequence[Sampler]) -> None:
     for row, sampler in enumerate(samplers):
         bias = sampler.params.logit_bias
         if bias:
-            values = torch.tensor(list(bias.values()), device=scores.device)
-            scores[row, list(bias)] += values
+            tokens = on_device(list(bias), scores.device)
+            scores[row, tokens] += on_device(list(bias.values()), scores.device)
 
 
 def _draw(scores: Tensor, samplers: Sequence[Sampler], best: Tensor) -> Tensor:
@@ -299,7 +305,7 @@ def _draw(scores: Tensor, samplers: Sequence[Sampler], best: Tensor) -> Tensor:
     # In double precision: single does not tell the last of many tokens apart.
     edges = torch.softmax(scores, dim=-1).to(torch.float64).cumsum(dim=-1)
     numbers = [[sampler.draw()] for sampler in samplers]
-    dice = torch.tensor(numbers, dtype=torch.float64, device=device)
+    dice = on_device(numbers, device, torch.float64)
     drawn = torch.searchsorted(edges, dice * edges[:, -1:], right=True)[:, 0]
     return torch.where(drawn < scores.shape[1], drawn, best)
 
@@ -311,9 +317,9 @@ def _keep_top_k(scores: Tensor, top_k: Sequence[int]) -> Tensor:
     if not most:
         return scores
     likeliest = torch.topk(scores, most).values
-    at = torch.tensor([min(k, most) - 1 for k in counts], device=scores.device)
+    at = on_device([min(k, most) - 1 for k in counts], scores.device)
     least = likeliest.gather(1, at[:, None])
-    off = torch.tensor([k == vocabulary for k in counts], device=scores.device)
+    off = on_device([k == vocabulary for k in counts], scores.device)
     return scores.masked_fill((scores < least) & ~off[:, None], -math.inf)
 
 
@@ -321,14 +327,13 @@ def _keep_top_p(scores: Tensor, top_p: Sequence[float]) -> Tensor:
     rows = [row for row, share in enumerate(top_p) if share < 1]
     if not rows:
         return scores
-    ordered, indices = torch.sort(scores[rows], descending=False)
+    at = on_device(rows, scores.device)
+    ordered, indices = torch.sort(scores[at], descending=False)
     share = _column([top_p[row] for row in rows], scores.device)
     dropped = ordered.softmax(dim=-1).cumsum(dim=-1) <= (1 - share)
     dropped[:, -1] = False
     scores = scores.clone()
-    scores[rows] = scores[rows].masked_fill(
-        dropped.scatter(1, indices, dropped), -math.inf
-    )
+    scores[at] = scores[at].masked_fill(dropped.scatter(1, indices, dropped), -math.inf)
     return scores
 
 

@@ -6,10 +6,13 @@ Both read it once, when they are imported. What a user has set stays.
 import math
 import os
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+
+#: Names a folder that outlives the pod, for what is fetched and compiled.
+CACHE_VARIABLE = "KAITO_CACHE_DIR"
 
 
 def prepare_environment(
@@ -17,11 +20,12 @@ def prepare_environment(
 ) -> None:
     """Set what the libraries read.
 
-    Everything they write goes below the temporary folder, since a container's
-    root file system may be read-only; nothing is reported to anyone; without
-    ``allow_remote_files`` the hub is not even asked whether a file changed.
+    Everything they write goes below the temporary folder or the one that
+    CACHE_VARIABLE names, since a container's root file system may be read-only;
+    nothing is reported to anyone; without ``allow_remote_files`` the hub is not even
+    asked whether a file changed.
     """
-    scratch = Path(tempfile.gettempdir())
+    scratch = cache_root(environ)
     defaults = {
         "HF_HOME": str(scratch / "huggingface"),
         "TRITON_CACHE_DIR": str(scratch / "triton"),
@@ -42,6 +46,11 @@ def prepare_environment(
     given = environ.get("OMP_NUM_THREADS")
     if given is None or (launched and given == "1"):
         environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def cache_root(environ: Mapping[str, str]) -> Path:
+    """Return the folder below which the libraries write."""
+    return Path(environ.get(CACHE_VARIABLE) or tempfile.gettempdir())
 
 
 def available_cpus(cgroup: Path = CGROUP) -> int:

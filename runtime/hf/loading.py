@@ -86,7 +86,7 @@ def load_model(
     source = settings.pretrained_model_name_or_path
     quantization = _quantization(settings, adapters)
     fetched = settings.allow_remote_files and not Path(source).is_dir()
-    hub = ask_hub(settings) if fetched else HubAnswer()
+    hub = ask_hub(source, settings.revision) if fetched else HubAnswer()
     common = {
         "revision": settings.revision,
         "trust_remote_code": settings.trust_remote_code,

@@ -4,9 +4,6 @@ Where a number means what vLLM's does, it has its name, so that dashboards and
 alerts made for vLLM work for this runtime too.
 """
 
-from collections.abc import Iterable
-from typing import final
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -15,11 +12,9 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from pykaito.runtime.hf.lifecycle import Lifecycle
-from pykaito.runtime.hf.progress import Progress
+from pykaito.runtime.hf.start_metrics import StartMetrics
 
 TIME_TO_FIRST_TOKEN = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
@@ -67,7 +62,7 @@ class Metrics:
             "1 if requests share a batch, 0 if the model is asked one at a time.",
         )
         batching.set_function(lambda: getattr(lifecycle.engine, "batching", False))
-        self._observe_loading(lifecycle.progress)
+        self.registry.register(StartMetrics(model_name, lifecycle.progress))
         self.prompt_tokens = self._counter(
             "vllm:prompt_tokens", "Tokens of prompts that were processed."
         )
@@ -112,22 +107,6 @@ class Metrics:
         """Count a request as ended."""
         self._finished.labels(self._model_name, reason).inc()
 
-    def _observe_loading(self, progress: Progress) -> None:
-        self._gauge(
-            "kaito_model_load_ratio", "Weights in memory, from 0 to 1 for all."
-        ).set_function(lambda: progress.loaded)
-        self._gauge(
-            "kaito_model_download_speed_bytes_per_second",
-            "Of the weights' download since it began; 0 while there is none.",
-        ).set_function(lambda: progress.download.speed() if progress.download else 0)
-        self._gauge(
-            "kaito_model_download_remaining_seconds",
-            "Until the weights are downloaded; -1 if that is not known.",
-        ).set_function(
-            lambda: progress.download.remaining() if progress.download else 0
-        )
-        self.registry.register(_StartupSeconds(self._model_name, progress))
-
     def _gauge(self, name: str, text: str) -> Gauge:
         gauge = Gauge(name, text, ["model_name"], registry=self.registry)
         return gauge.labels(self._model_name)
@@ -141,22 +120,3 @@ class Metrics:
             name, text, ["model_name"], buckets=buckets, registry=self.registry
         )
         return histogram.labels(self._model_name)
-
-
-@final
-class _StartupSeconds(Collector):
-    """``kaito_startup_seconds``: nothing before the start is over."""
-
-    def __init__(self, model_name: str, progress: Progress) -> None:
-        self._model_name = model_name
-        self._progress = progress
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily(
-            "kaito_startup_seconds",
-            "Seconds that each stage of the start took.",
-            labels=["model_name", "stage"],
-        )
-        for stage, seconds in self._progress.startup.items():
-            family.add_metric([self._model_name, stage], seconds)
-        yield family

@@ -21,6 +21,7 @@ from pykaito.runtime.hf.ragged_attention import (
     adapt_falcon,
     attend_causally,
 )
+from pykaito.runtime.hf.transfer import on_device
 
 Tensor = Any  # torch publishes no types that strict mode can read
 
@@ -175,14 +176,14 @@ class ModelRunner:
         batch = _OnEachDevice(self.cache, [part.span for part in parts])
         options, keep = {}, None
         if len(last) < len(tokens):
-            keep = torch.tensor(last, dtype=torch.long, device=device)
+            keep = on_device(last, device, torch.long)
             if self._chooses:
                 options["logits_to_keep"] = keep
         scores = _forward(
             self._model,
             batch,
-            torch.tensor([tokens], device=device),
-            torch.tensor(positions, device=device),
+            on_device([tokens], device),
+            on_device(positions, device),
             **options,
         )
         if keep is not None and not self._chooses:

@@ -1,6 +1,6 @@
 """How far loading is, for who asks while it goes on.
 
-The loading thread writes, the event loop reads.
+The thread that loads writes, others read.
 """
 
 import logging
@@ -8,15 +8,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+DOWNLOADING = "downloading the weights"
 LOADING = "loading the weights"
+FIRST_TOKEN = "generating a first token"  # noqa: S105 - of a model
+LOADED = "loaded"
 
 #: What the time of these is counted as; that of all others is loading.
 MEASURED_AS: Mapping[str, str] = {
     "starting": "import",
     "importing torch and transformers": "import",
-    "downloading the weights": "download",
-    "generating a first token": "first_token",
+    "importing vLLM": "import",
+    "starting the engine": "import",
+    DOWNLOADING: "download",
+    "preparing the engine": "compile",
+    "compiling the model": "compile",
+    "capturing CUDA graphs": "compile",
+    FIRST_TOKEN: "first_token",
 }
 
 log = logging.getLogger(__name__)
@@ -30,34 +39,61 @@ class Download:
         folder: Where the cache keeps the model's files, finished or not.
         total: Their bytes, once all are there; None if the hub did not say.
         begun: By the monotonic clock.
-        had: Bytes that were there by then.
+        had: Bytes that were there by then, those of other versions too.
+        present: Bytes of the total that were there by then.
     """
 
     folder: Path
     total: int | None
     begun: float
     had: int
+    present: int
 
     @classmethod
-    def begin(cls, folder: Path, total: int | None) -> "Download":
-        """Return the download that begins now."""
-        return cls(folder, total, time.monotonic(), bytes_of(folder))
+    def begin(
+        cls, folder: Path, total: int | None, present: int | None = None
+    ) -> "Download":
+        """Return the download that begins now.
+
+        Args:
+            folder: As above.
+            total: As above.
+            present: As above; what is in the folder, if nobody knows better.
+        """
+        had = bytes_of(folder)
+        now = time.monotonic()
+        return cls(folder, total, now, had, had if present is None else present)
+
+    def done(self) -> int:
+        """Return the bytes of the total that are there."""
+        found = self.present + max(0, bytes_of(self.folder) - self.had)
+        return found if self.total is None else min(found, self.total)
 
     def share(self) -> float | None:
         """Return how much is there, from 0 to 1; None where that is not known."""
-        return min(1.0, bytes_of(self.folder) / self.total) if self.total else None
+        return self.done() / self.total if self.total else None
 
     def speed(self) -> float:
         """Return the bytes per second since it began."""
         seconds = time.monotonic() - self.begun
-        return max(0, bytes_of(self.folder) - self.had) / seconds if seconds else 0.0
+        return (self.done() - self.present) / seconds if seconds else 0.0
 
     def remaining(self) -> float:
         """Return the seconds it will take at this speed; -1 where that is not known."""
         speed = self.speed()
         if not self.total or not speed:
             return -1.0
-        return max(0, self.total - bytes_of(self.folder)) / speed
+        return (self.total - self.done()) / speed
+
+    def report(self) -> dict[str, float | None]:
+        """Return the numbers that ``/health`` tells."""
+        remaining = self.remaining()
+        return {
+            "downloaded_bytes": self.done(),
+            "total_bytes": self.total,
+            "bytes_per_second": round(self.speed()),
+            "seconds_left": None if remaining < 0 else round(remaining),
+        }
 
 
 class Progress:
@@ -68,12 +104,13 @@ class Progress:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        #: Seconds of the start: ``import``, ``download``, ``load`` and
+        #: Seconds of the start: ``import``, ``download``, ``load``, ``compile`` and
         #: ``first_token``, those that there were; empty until it is over.
         self.startup: Mapping[str, float] = {}
         self._clock = clock
         self._turned = clock()
         self._spent: dict[str, float] = {}
+        self._share: float | None = None
         self.stage = "starting"
         self.download: Download | None = None
         #: How much of the weights is in memory, from 0 to 1.
@@ -83,34 +120,47 @@ class Progress:
         """Turn to another stage, whose progress nobody knows."""
         self._turn(stage, None)
 
+    def advance(self, stage: str, share: float) -> None:
+        """Say how much of a stage is done, from 0 to 1; turn to it if need be."""
+        if self.stage != stage:
+            self._turn(stage, None)
+        self._share = share
+
     def begin_download(self, download: Download) -> None:
         """Turn to a download, which can be seen growing."""
-        self._turn("downloading the weights", download)
+        self._turn(DOWNLOADING, download)
 
     def load(self, loaded: float) -> None:
         """Say how much of the weights is in memory, from 0 to 1."""
-        if self.stage != LOADING:
-            self._turn(LOADING, None)
+        self.advance(LOADING, loaded)
         self.loaded = loaded
 
     def finish(self) -> None:
         """Say that the first token is there."""
-        self._turn("loaded", None)
+        self._turn(LOADED, None)
         self.startup = self._spent
 
     @property
     def share(self) -> float | None:
         """How much of the stage is done, from 0 to 1; None if nobody knows."""
         download = self.download
-        if download is not None:
-            return download.share()
-        return self.loaded if self.stage == LOADING else None
+        return self._share if download is None else download.share()
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``/health`` tells of a start that goes on."""
+        download, share = self.download, self.share
+        return {
+            "stage": self.stage,
+            "progress": None if share is None else round(share, 3),
+            **({} if download is None else download.report()),
+        }
 
     def _turn(self, stage: str, download: Download | None) -> None:
         log.info(stage)
         now, spent_on = self._clock(), MEASURED_AS.get(self.stage, "load")
         self._spent[spent_on] = self._spent.get(spent_on, 0.0) + now - self._turned
         self._turned = now
+        self._share = None
         self.download = download
         self.stage = stage
 

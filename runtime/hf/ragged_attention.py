@@ -20,6 +20,7 @@ from transformers.models.falcon.modeling_falcon import (
 )
 
 from pykaito.runtime.hf.kv_cache import KVCache, Row
+from pykaito.runtime.hf.transfer import on_device
 
 Tensor = Any  # torch publishes no types that strict mode can read
 
@@ -133,7 +134,7 @@ class RaggedBatch:
             offsets.append(len(slots))
             first = span.row.start + span.start
             slots += range(first, first + span.count)
-        self._slots = torch.tensor(slots, device=device)
+        self._slots = on_device(slots, device)
         self._queries = _slab_queries(spans, offsets, device)
         self._prompts = [
             (offset, span)
@@ -186,7 +187,7 @@ def _slab_queries(
         if in_order and len(wanted) == len(tokens):
             selected: Any = slice(tokens[0], tokens[0] + len(tokens))
         else:
-            selected = torch.tensor(tokens, device=device)
+            selected = on_device(tokens, device)
         queries.append(
             _SlabQuery(
                 first_slot=slab.start,
@@ -195,11 +196,9 @@ def _slab_queries(
                 longest=max(lengths),
                 tokens=selected,
                 wanted=(
-                    None
-                    if isinstance(selected, slice)
-                    else torch.tensor(wanted, device=device)
+                    None if isinstance(selected, slice) else on_device(wanted, device)
                 ),
-                lengths=torch.tensor(lengths, device=device),
+                lengths=on_device(lengths, device),
             )
         )
     return queries

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -16,7 +17,7 @@ from pykaito.runtime.hf.app import build_app
 from pykaito.runtime.hf.flags import FlagError, Settings
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.lora_files import read_adapter
-from pykaito.runtime.hf.model_source import check_source
+from pykaito.runtime.hf.model_source import find_model
 
 if TYPE_CHECKING:
     from pykaito.runtime.hf.start_engine import StartedEngine
@@ -135,12 +136,13 @@ async def _load(
     def work() -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             try:
-                check_source(settings.pretrained_model_name_or_path)
+                model = find_model(settings.pretrained_model_name_or_path)
+                found = replace(settings, pretrained_model_name_or_path=model)
                 files = [read_adapter(adapter) for adapter in adapters]
                 lifecycle.progress.begin("importing torch and transformers")
                 from pykaito.runtime.hf.start_engine import start_engine  # noqa: PLC0415 - takes seconds, with the port open
 
-                started = start_engine(settings, lifecycle.progress, files)
+                started = start_engine(found, lifecycle.progress, files)
             except Exception as error:  # noqa: BLE001 - told to the one who waits
                 loop.call_soon_threadsafe(fail, error)
             else:

@@ -42,9 +42,7 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics) -> APIRouter:
         if lifecycle.phase is Phase.READY:
             return JSONResponse(body)
         if lifecycle.phase is Phase.LOADING:
-            share = lifecycle.progress.share
-            body["stage"] = lifecycle.progress.stage
-            body["progress"] = None if share is None else round(share, 3)
+            body |= lifecycle.progress.report()
         return JSONResponse(body, 503)
 
     @router.get("/metrics", response_class=PlainTextResponse, response_model=None)

@@ -15,6 +15,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     labels.USE_ACCELERATOR: ("gpu", "cpu"),
     labels.PERFORMANCE_MODE: ("balanced", "interactivity", "throughput"),
     labels.USE_LOCAL_WEIGHTS: ("true", "false"),
+    labels.MOUNT_WEIGHTS_IMAGE: ("true", "false"),
     labels.NODE_IMAGE_FAMILY: ("ubuntu", "azurelinux"),
     labels.CAPACITY_TYPE: ("on-demand", "spot"),
     labels.KEEP_NODES: ("true", "false"),

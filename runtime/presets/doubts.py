@@ -14,6 +14,13 @@ from pykaito.runtime.presets.runtimes import Runtime
 from pykaito.runtime.presets.vllm_flags import needs_cuda_toolkit
 from pykaito.runtime.presets.vllm_options import RETIRED
 
+#: Annotations that name volumes of a preset's pod.
+_OF_VOLUMES = (
+    labels.USE_LOCAL_WEIGHTS,
+    labels.MOUNT_WEIGHTS_IMAGE,
+    labels.WEIGHTS_CLAIM,
+    labels.CACHE_CLAIM,
+)
 #: Options named in a sentence; more are counted.
 _NAMED = 5
 
@@ -85,6 +92,12 @@ def doubts_of_template(workspace: Workspace, inference: Inference) -> Iterator[s
     ):
         if found:
             yield f"{field}: has no effect with inference.template; {instead}"
+    for annotation in _OF_VOLUMES:
+        if annotation in workspace.metadata.annotations:
+            yield (
+                f"{field_of(annotation)}: has no effect with inference.template; mount "
+                "the volume in the template"
+            )
 
 
 def _of_nodes(resource: Resource) -> Iterator[str]:

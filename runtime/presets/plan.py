@@ -48,6 +48,15 @@ from pykaito.runtime.presets.sizing import (
 )
 from pykaito.runtime.presets.vllm_flags import vllm_flags
 from pykaito.runtime.presets.vllm_options import check_options
+from pykaito.runtime.presets.weights import (
+    FromClaim,
+    FromHub,
+    FromImage,
+    Weights,
+    cache_claim_of,
+    doubts_of_claims,
+    weights_of,
+)
 
 Dtype = Literal["auto", "float16", "bfloat16"]
 
@@ -123,12 +132,26 @@ class ModelServer:
     asked_context: int | None
     #: The name that clients send as ``model``.
     served_model_name: str
-    #: Image whose /workspace/weights is the model; empty to load from the hub.
-    weights_image: str
+    #: Where its files come from.
+    weights: Weights
     #: Secret whose key HF_TOKEN the hub asks for; empty where it does not.
     model_access_secret: str = ""
-    #: Commit on the hub that is loaded; empty for the newest, or from an image.
+    #: Commit on the hub that is loaded; empty for the newest, or from elsewhere.
     revision: str = ""
+    #: PersistentVolumeClaim that keeps what is downloaded and compiled; empty for none.
+    cache_claim: str = ""
+
+    @property
+    def downloads(self) -> bool:
+        """Whether it fetches the model from a hub."""
+        return isinstance(self.weights, FromHub)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The PersistentVolumeClaims of weights and cache."""
+        weights = self.weights
+        named = weights.claim if isinstance(weights, FromClaim) else ""
+        return tuple(filter(None, (named, self.cache_claim)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +216,12 @@ def _plan_preset(
     offers: Iterable[GpuFacts],
     known: Known,
 ) -> Plan:
-    preset = resolve(spec, known)
+    weights, cache_claim = select_volumes(workspace, spec)
+    preset = resolve(spec, weights, known)
     options = spec.preset_options or api.PresetOptions()
     runtime = runtime_of(workspace, known.default_runtime)
     check_runtime(preset, runtime)
-    check_access(preset, options)
+    check_access(preset, options, weights)
     check_config(preset, known.config, runtime)
     check_vendor(workspace, facts, runtime)
     demand = Demand(
@@ -226,14 +250,16 @@ def _plan_preset(
             context_length=size.context_length,
             asked_context=size.context_length if demand.context else None,
             served_model_name=spec.name.rpartition("/")[2].lower(),
-            weights_image=options.image or "",
+            weights=weights,
             model_access_secret=options.model_access_secret or "",
-            revision="" if options.image else preset.revision,
+            revision=preset.revision if isinstance(weights, FromHub) else "",
+            cache_claim=cache_claim,
         ),
         image_pull_secrets=tuple(dict.fromkeys(secrets)),
         warnings=(
             *size.warnings,
             *doubts_of_preset(inference, known.config, preset, runtime),
+            *doubts_of_claims(workspace),
             *doubts_of_any(workspace),
         ),
         memory=size.memory,
@@ -323,19 +349,33 @@ def check_annotations(workspace: Workspace) -> None:
         )
 
 
-def check_access(preset: Preset, options: api.PresetOptions) -> None:
+def select_volumes(workspace: Workspace, spec: api.Preset) -> tuple[Weights, str]:
+    """Return where the weights come from, and the claim of the cache if there is one.
+
+    Raises:
+        PlanError: an annotation says what it cannot, or contradicts another.
+    """
+    try:
+        return weights_of(workspace, spec), cache_claim_of(workspace)
+    except annotations.UnknownValueError as error:
+        raise PlanError(PlanReason.ANNOTATION_INVALID, str(error)) from None
+
+
+def check_access(preset: Preset, options: api.PresetOptions, weights: Weights) -> None:
     """Check that the hub will hand the weights out.
 
     Raises:
         PlanError: it asks for a token, and none is named.
     """
-    if preset.gated and not options.image and not options.model_access_secret:
+    downloaded = isinstance(weights, FromHub)
+    if preset.gated and downloaded and not options.model_access_secret:
         raise PlanError(
             PlanReason.MODEL_ACCESS_SECRET_REQUIRED,
             "inference.preset.presetOptions.modelAccessSecret: found none; the hub "
             f"gives {preset.name} to those who accepted its licence "
             f"({preset.licence}): name a Secret whose key HF_TOKEN holds a token of "
-            "such an account, or in presetOptions.image an image with the weights",
+            "such an account, or in presetOptions.image an image with the weights, or "
+            f"in the annotation {labels.WEIGHTS_CLAIM} a claim with them",
         )
 
 
@@ -406,11 +446,11 @@ def check_vendor(
         )
 
 
-def resolve(spec: api.Preset, known: Known = NOTHING_KNOWN) -> Preset:
+def resolve(spec: api.Preset, weights: Weights, known: Known) -> Preset:
     """Look the preset up and check that its weights can be had.
 
     Raises:
-        PlanError: the name is unknown, or its weights need an image.
+        PlanError: the name is unknown, or its weights are on no hub.
     """
     try:
         preset = known.preset or find_preset(spec.name)
@@ -419,12 +459,14 @@ def resolve(spec: api.Preset, known: Known = NOTHING_KNOWN) -> Preset:
             PlanReason.PRESET_NOT_FOUND, f"inference.preset.name: {error}"
         ) from None
     private = spec.access_mode is api.AccessMode.PRIVATE
-    image = spec.preset_options and spec.preset_options.image
-    if preset.private_only and not (private and image):
+    from_image = isinstance(weights, FromImage)
+    brought = private if from_image else not isinstance(weights, FromHub)
+    if preset.private_only and not brought:
         raise PlanError(
             PlanReason.PRESET_PRIVATE,
             f"inference.preset.accessMode: the licence of {preset.name} "
             f"({preset.licence}) forbids hosting it for anyone; set accessMode to "
-            "private and presetOptions.image to an image with its weights",
+            "private and presetOptions.image to an image with its weights, or name in "
+            f"the annotation {labels.WEIGHTS_CLAIM} a claim with them",
         )
     return preset

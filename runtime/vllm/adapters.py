@@ -1,10 +1,12 @@
 """LoRA adapters as vLLM loads them, each under a model's name of its own.
 
 A request names one of them, and is answered by W0 + strength · alpha / r · BA: vLLM
-takes alpha from the adapter's configuration, so that a strength other than 1 is a
-configuration of its own, beside a link to the same weights.
+takes alpha from the adapter's configuration, so that each strength is a configuration
+of its own, beside a link to the same weights. Other weights or another strength are in
+another folder: vLLM takes what it computed with one folder's for all that come from it.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ class Lora:
 
 
 def prepare(adapters: Sequence[Adapter], scratch: Path) -> tuple[Lora, ...]:
-    """Check the adapters' files and scale those that are not to count in full.
+    """Check the adapters' files and scale them to their strengths.
 
     Args:
         adapters: those that are asked for.
@@ -69,14 +71,24 @@ def smallest_rank(loras: Sequence[Lora], ranks: Sequence[int]) -> int:
 def _prepare(adapter: Adapter, scratch: Path) -> Lora:
     found = read_adapter(adapter)
     rank = max([found.config.rank, *found.config.rank_pattern.values()])
-    if adapter.strength == 1:
-        return Lora(adapter.name, adapter.folder, rank)
-    folder = scratch / adapter.name
-    folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((adapter.folder / CONFIG).read_text(encoding="utf-8"))
     text = json.dumps(scaled(config, adapter.strength))
-    (folder / CONFIG).write_text(text, encoding="utf-8")
-    link = folder / WEIGHTS
-    link.unlink(missing_ok=True)
-    link.symlink_to((adapter.folder / WEIGHTS).resolve())
+    weights = (adapter.folder / WEIGHTS).resolve()
+    folder = scratch / adapter.name / _version(text, weights)
+    if not (folder / CONFIG).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / WEIGHTS
+        link.unlink(missing_ok=True)
+        link.symlink_to(weights)
+        # Last and at once, so that a folder that has it is whole.
+        written = folder / f"{CONFIG}.new"
+        written.write_text(text, encoding="utf-8")
+        written.rename(folder / CONFIG)
     return Lora(adapter.name, folder, rank)
+
+
+def _version(config: str, weights: Path) -> str:
+    """Return what differs where the configuration or the weights' file does."""
+    file = weights.stat()
+    told = f"{file.st_ino} {file.st_size} {file.st_mtime_ns} {weights} {config}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pykaito.runtime.vllm.adapters import Lora, smallest_rank
+from pykaito.runtime.vllm.adapter_start import Start
+from pykaito.runtime.vllm.adapters import smallest_rank
 
 LENGTH = "max-model-len"
 
@@ -16,10 +17,12 @@ DEFAULTS = {
     "port": "5000",
     "disable-access-log-for-endpoints": "/health,/health/active,/metrics",
 }
-#: Asks of each answer; the outermost comes last.
+#: Stand before vLLM's own answers; the outermost comes last.
+HAND_OVER = "pykaito.runtime.vllm.middleware.HandOver"
 RATE_LIMIT = "pykaito.runtime.vllm.middleware.RateLimit"
 ACTIVE_HEALTH = "pykaito.runtime.vllm.middleware.ActiveHealth"
 DESCRIPTION = "pykaito.runtime.vllm.middleware.Description"
+ADAPTER_UPDATES = "pykaito.runtime.vllm.adapter_updates.AdapterUpdates"
 
 #: Options that vLLM had once and KAITO's own template still sets.
 RETIRED = frozenset({"swap-space"})
@@ -56,7 +59,7 @@ class Syntax:
 def command_line(
     given: Sequence[str],
     options: Mapping[str, Any],
-    loras: Sequence[Lora],
+    adapters: Start,
     syntax: Syntax,
     *,
     limited: bool,
@@ -66,7 +69,7 @@ def command_line(
     Args:
         given: vLLM's flags of the pod's command.
         options: those of the user's file, which go before the flags.
-        loras: the adapters.
+        adapters: those to serve, and those to have room for.
         syntax: what vLLM takes.
         limited: whether requests beyond what may wait are refused.
 
@@ -75,23 +78,68 @@ def command_line(
     """
     names = {_name(word) for word in given if word.startswith("--")}
     limits = [RATE_LIMIT] if limited else []
-    middleware = [DESCRIPTION, *limits, ACTIVE_HEALTH]
+    middleware = [HAND_OVER, DESCRIPTION, *limits, ACTIVE_HEALTH]
+    if adapters.follows:
+        middleware.append(ADAPTER_UPDATES)
     return [
         *(f"--{k}={v}" for k, v in DEFAULTS.items() if k not in names),
         *given,
-        *_of_adapters(loras, syntax.ranks),
+        *_of_adapters(adapters, syntax.ranks),
         *(f"--middleware={name}" for name in middleware),
         *_of_options(options, syntax, cut=_is_cut(given)),
     ]
 
 
-def _of_adapters(loras: Sequence[Lora], ranks: Sequence[int]) -> Iterator[str]:
-    if not loras:
+def value_of(
+    option: str, given: Sequence[str], options: Mapping[str, Any]
+) -> str | None:
+    """Return what vLLM will take an option to be; None where nothing is said.
+
+    Args:
+        option: its name without dashes before it.
+        given: vLLM's flags of the pod's command.
+        options: those of the user's file.
+    """
+    for written, value in options.items():
+        if _name(written) == option and value is not None:
+            return _text(value)
+    found = DEFAULTS.get(option)
+    for word, following in zip(given, [*given[1:], ""], strict=True):
+        if word.startswith("--") and _name(word) == option:
+            _, equals, value = word.partition("=")
+            found = value if equals else following
+    return found
+
+
+def without(option: str, given: Sequence[str]) -> list[str]:
+    """Return the flags but for one option, whether its value is a word of its own."""
+    left, skipped = [], False
+    for word in given:
+        if word.startswith("--"):
+            skipped = _name(word) == option
+        if not skipped:
+            left.append(word)
+    return left
+
+
+def names_of(given: Sequence[str], options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of all options that are set."""
+    flags = (word for word in given if word.startswith("--"))
+    return frozenset(map(_name, [*flags, *options]))
+
+
+def _of_adapters(adapters: Start, ranks: Sequence[int]) -> Iterator[str]:
+    unlisted = [lora for lora in adapters.unlisted if lora.rank <= max(ranks)]
+    brought = [*adapters.loras, *unlisted]
+    if not brought:
         return
-    yield from ("--enable-lora", f"--max-loras={len(loras)}")
-    yield f"--max-lora-rank={smallest_rank(loras, ranks)}"
-    yield "--lora-modules"
-    yield from (f"{lora.name}={lora.folder}" for lora in loras)
+    # One to spare: while an adapter changes, old and new are there.
+    slots = len(brought) + adapters.follows
+    yield from ("--enable-lora", f"--max-loras={slots}")
+    yield f"--max-lora-rank={smallest_rank(brought, ranks)}"
+    if adapters.loras:
+        yield "--lora-modules"
+        yield from (f"{lora.name}={lora.folder}" for lora in adapters.loras)
 
 
 def _of_options(

@@ -1,4 +1,4 @@
-"""What vLLM's server does for each request besides its own, by ``--middleware``.
+"""What vLLM's server does besides its own, by ``--middleware``.
 
 vLLM makes them with the app that they stand before; the engine is in the state of
 the outermost app, once a request comes.
@@ -10,11 +10,12 @@ from typing import Any
 
 from prometheus_client import REGISTRY, Counter
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pykaito.runtime.vllm.openapi import ACTIVE_HEALTH, described
 from pykaito.runtime.vllm.probe import ActivityProbe
 from pykaito.runtime.vllm.rate_limit import PATHS, RETRY_AFTER, Admission, refusal
+from pykaito.runtime.vllm.starting import current
 
 #: vLLM's own metrics, by the names that they are registered under.
 TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
@@ -25,6 +26,28 @@ REJECTED = Counter(
     "Requests that were answered 429.",
     ["model_name"],
 )
+
+
+class HandOver:
+    """Ends the start, at the last moment before vLLM opens its port."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for the app's own start, and let everything else pass."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def pass_on(message: Message) -> None:
+            start = current()
+            if message["type"] == "lifespan.startup.complete" and start is not None:
+                engine = scope["app"].state.engine_client
+                await start.finish(lambda: one_token(engine))
+            await send(message)
+
+        await self._app(scope, receive, pass_on)
 
 
 class ActiveHealth:

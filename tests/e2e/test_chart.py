@@ -28,6 +28,49 @@ def test_the_operator_cannot_read_secrets(kubectl: Kubectl, operator: str) -> No
     assert done.stdout.strip() == "no"
 
 
+@pytest.mark.parametrize(
+    ("name", "label", "refused"),
+    [
+        ("small-adapters", "kaito.sh/workspace", False),
+        ("small-adapters", "app", True),
+        ("coredns", "kaito.sh/workspace", True),
+    ],
+)
+def test_the_operator_can_write_no_config_maps_but_its_own(
+    kubectl: Kubectl,
+    operator: str,
+    namespace: str,
+    name: str,
+    label: str,
+    refused: bool,
+) -> None:
+    obj = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": {label: "small"}},
+    }
+    done = kubectl(
+        *("create", "-n", namespace, "-f", "-"),
+        *("--as", f"system:serviceaccount:{operator}:pykaito"),
+        stdin=json.dumps(obj),
+        check=False,
+    )
+    assert ("lists of adapters" in done.stderr) == refused == (done.returncode != 0)
+
+
+def test_the_operator_cannot_take_over_a_config_map(
+    kubectl: Kubectl, operator: str, namespace: str
+) -> None:
+    kubectl("create", "-n", namespace, "configmap", "their-adapters")
+    done = kubectl(
+        *("label", "-n", namespace, "configmap", "their-adapters"),
+        *("kaito.sh/workspace=small", "--as"),
+        f"system:serviceaccount:{operator}:pykaito",
+        check=False,
+    )
+    assert "lists of adapters" in done.stderr
+
+
 def test_uninstalling_leaves_workspaces_and_crds_and_installing_takes_them_up(
     kubectl: Kubectl,
     kubeconfig: Path,

@@ -1,6 +1,7 @@
 """A node without GPUs serves a small model, with its user's settings."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,34 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.recording import Recording
 from tests.e2e.workspaces import Applied, Kubectl, port_forward
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def serving(kubectl: Kubectl, cpu_node: str) -> Iterator[Applied]:
-    namespace = "serving-on-cpu"
-    kubectl("create", "namespace", namespace)
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    name = "serving-on-cpu"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def recording(kubeconfig: Path, operator: str, namespace: str) -> Iterator[Recording]:
+    """All that the Workspace's status says."""
+    assert operator
+    with Recording(kubeconfig, namespace, ["workspaces"]) as seen:
+        yield seen
+
+
+@pytest.fixture(scope="module")
+def serving(
+    kubectl: Kubectl, cpu_node: str, namespace: str, recording: Recording
+) -> Applied:
+    """A Workspace whose model comes slowly from the hub, once it is served."""
+    assert recording
     settings = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -41,11 +61,24 @@ def serving(kubectl: Kubectl, cpu_node: str) -> Iterator[Applied]:
         },
     }
     applied = Applied(kubectl, namespace, obj)
-    try:
-        applied.wait_serving()
-        yield applied
-    finally:
-        kubectl("delete", "namespace", namespace, "--wait=false")
+    applied.wait_serving()
+    return applied
+
+
+def test_how_far_the_download_was_came_into_the_status_and_went(
+    serving: Applied, recording: Recording
+) -> None:
+    (pod,) = serving.get("pods")
+    told = [
+        condition["message"]
+        for version in recording.versions("workspaces")
+        for condition in (version.get("status") or {}).get("conditions", ())
+        if condition["type"] == "InferenceReady"
+    ]
+    name = re.escape(pod["metadata"]["name"])
+    progress = re.compile(rf"pod {name} is downloading the weights: \d+ %")
+    assert any(map(progress.match, told)), list(dict.fromkeys(told))
+    assert told[-1] == "1 of 1 replicas serve"
 
 
 def test_processors_and_memory_are_asked_for_and_no_gpu(

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +16,25 @@ import httpx
 import pytest
 import torch
 from langchain_openai import ChatOpenAI
-from openai import BadRequestError, OpenAI
+from openai import BadRequestError, NotFoundError, OpenAI
 from pydantic import BaseModel, SecretStr
 from safetensors.torch import load_file
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hack import paths
 from hack.images.catalogue import VLLM
 from hack.images.delivery import deliver
+from hack.images.vllm.chat_templates import LICENCE, TEMPLATES
 from hack.weights import adapter_folder, deliver_adapter, deliver_model, model_folder
-from tests.e2e.vllm_api import promised
+from pykaito.runtime.presets.vllm_flags import CHAT_TEMPLATES
+from tests.e2e.vllm_api import comparable, promised
 from tests.e2e.workspaces import SERVING_SECONDS, Applied, Kubectl, port_forward
 from tests.schemathesis_run import ask
 
@@ -36,6 +44,8 @@ pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(1800)]
 STARTING_SECONDS = 900
 #: Two minutes without a token, and what is left of the period before.
 HUNG_SECONDS = 240
+#: The kubelet brings a ConfigMap's change within a minute and a half.
+FOLLOWING_SECONDS = 150
 #: Found in float32 by two programs that add up in other orders.
 TOLERANCE = 1e-3
 
@@ -52,12 +62,22 @@ HANG_UPS = 96
 AT_ONCE = 12
 
 STRENGTHS = {"phi-2": 0.0, "whole": 1.0, "half": 0.5}
+WEAKER = 0.25
 
 #: Stops the engine's process, found by the name that it gives itself, not this shell.
 STOP_ENGINE = (
     "for p in /proc/[0-9]*; do if grep -q EngineCor[e] $p/cmdline; "
     "then kill -STOP ${p#/proc/}; fi; done"
 )
+
+#: Compiles each template as transformers does, and prints its name.
+COMPILE = f"""
+from pathlib import Path
+from transformers.utils.chat_template_utils import _compile_jinja_template
+for path in sorted(Path({CHAT_TEMPLATES!r}).glob("*.jinja")):
+    _compile_jinja_template(path.read_text())
+    print(path.name)
+"""
 
 
 class Light(BaseModel):
@@ -270,11 +290,12 @@ def test_the_options_of_a_configuration_are_those_of_the_image(
 def test_the_description_of_the_api_is_that_of_the_image(
     serving: Applied, url: str
 ) -> None:
-    committed = (paths.ROOT / "docs" / "openapi" / "vllm.json").read_text()
+    text = (paths.ROOT / "docs" / "openapi" / "vllm.json").read_text()
+    committed = comparable(json.loads(text))
     script = (paths.ROOT / "hack" / "vllm_openapi.py").read_text()
-    assert run_in_image(serving, script) == committed
+    assert comparable(json.loads(run_in_image(serving, script))) == committed
     # A model that does more than generate has more endpoints.
-    assert httpx.get(f"{url}/openapi.json").json() == json.loads(committed)
+    assert comparable(httpx.get(f"{url}/openapi.json").json()) == committed
 
 
 def test_no_request_makes_it_fail_or_hang(
@@ -348,6 +369,107 @@ def test_langchain_gets_output_of_a_structure(chat: ChatOpenAI) -> None:
 def test_langchain_is_told_that_a_model_calls_no_tools(chat: ChatOpenAI) -> None:
     with pytest.raises(BadRequestError, match="--enable-auto-tool-choice"):
         chat.bind_tools([Light]).invoke(PROMPT)
+
+
+def test_another_strength_is_served_by_the_same_pod(
+    client: OpenAI, serving: Applied, expected: Callable[[float], list[float]]
+) -> None:
+    before = pod_of(serving)
+    list_adapters(serving, {**STRENGTHS, "half": WEAKER})
+    right = expected(WEAKER)
+    found = answered(client, "half", right)
+    assert found == pytest.approx(right, abs=TOLERANCE)
+    whole = expected(STRENGTHS["whole"])
+    assert logprobs_of(client, "whole") == pytest.approx(whole, abs=TOLERANCE)
+    assert pod_of(serving) == before
+    assert serving.wait_event("AdaptersChanged", f"'half' at strength {WEAKER}")
+
+
+def test_an_adapter_that_is_taken_away_is_served_no_more_by_the_same_pod(
+    client: OpenAI, url: str, serving: Applied
+) -> None:
+    before = pod_of(serving)
+    list_adapters(serving, {"whole": 1.0})
+    assert status_of(url, "half") == httpx.codes.NOT_FOUND
+    assert [card.id for card in client.models.list().data] == ["phi-2", "whole"]
+    assert pod_of(serving) == before
+
+
+def test_an_adapter_whose_files_the_pod_has_is_taken_back_by_it(
+    client: OpenAI, serving: Applied, expected: Callable[[float], list[float]]
+) -> None:
+    before = pod_of(serving)
+    list_adapters(serving, STRENGTHS)
+    right = expected(STRENGTHS["half"])
+    assert answered(client, "half", right) == pytest.approx(right, abs=TOLERANCE)
+    assert pod_of(serving) == before
+
+
+def list_adapters(serving: Applied, strengths: Mapping[str, float]) -> None:
+    """Have the Workspace list these of the adapters that its pod has."""
+    (live,) = json.loads(serving.kubectl("get", "workspaces", "-o", "json"))["items"]
+    image = live["inference"]["adapters"][0]["source"]["image"]
+    adapters = [
+        {"source": {"name": name, "image": image}, "strength": str(strength)}
+        for name, strength in strengths.items()
+        if strength
+    ]
+    patch = json.dumps({"inference": {"adapters": adapters}})
+    serving.kubectl(*("patch", "workspace", serving.name, "--type=merge", "-p", patch))
+
+
+def pod_of(serving: Applied) -> tuple[str, int]:
+    """Return what would differ after a rollout or a restart."""
+    (pod,) = serving.get("pods")
+    (status,) = pod["status"]["containerStatuses"]
+    return pod["metadata"]["uid"], status["restartCount"]
+
+
+def logprobs_of(client: OpenAI, model: str) -> list[float | None]:
+    answer = client.completions.create(
+        model=model, prompt=PROMPT, max_tokens=TOKENS, temperature=0, logprobs=1
+    )
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None
+    return list(logprobs.token_logprobs or ())
+
+
+def answered(client: OpenAI, model: str, right: list[float]) -> list[float | None]:
+    """Return what a model says, once it is right or the kubelet has had its time."""
+
+    @retry(
+        stop=stop_after_delay(FOLLOWING_SECONDS),
+        wait=wait_fixed(2),
+        retry=retry_if_result(
+            lambda found: found != pytest.approx(right, abs=TOLERANCE)
+        )
+        | retry_if_exception_type(NotFoundError),
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+    )
+    def ask() -> list[float | None]:
+        return logprobs_of(client, model)
+
+    return ask()
+
+
+@retry(
+    stop=stop_after_delay(FOLLOWING_SECONDS),
+    wait=wait_fixed(2),
+    retry=retry_if_result(lambda status: status != httpx.codes.NOT_FOUND),
+)
+def status_of(url: str, model: str) -> int:
+    """Return how a request for a model is answered, once it is not found."""
+    body = {"model": model, "prompt": PROMPT, "max_tokens": 1}
+    return httpx.post(f"{url}/v1/completions", json=body, timeout=60).status_code
+
+
+def test_the_image_has_the_chat_templates_of_the_catalogue(serving: Applied) -> None:
+    target = f"deployment/{serving.name}"
+    inside = ("exec", "-i", target, "-c", serving.name, "--")
+    listed = serving.kubectl(*inside, "ls", CHAT_TEMPLATES).split()
+    assert sorted(listed) == sorted({*TEMPLATES, LICENCE})
+    compiled = serving.kubectl(*inside, "python3", "-", stdin=COMPILE, timeout=240)
+    assert compiled.split() == sorted(TEMPLATES)
 
 
 def test_an_engine_that_hangs_is_seen_and_restarted(serving: Applied) -> None:

@@ -4,6 +4,8 @@ vLLM has more endpoints: of other products (``/v1/messages``, ``/v1/responses``,
 ``/invocations``), and of its own operation. The ones here are those of the docs.
 """
 
+import json
+import re
 from typing import Any
 
 PROMISED = (
@@ -78,3 +80,23 @@ def promised(schema: dict[str, Any], model: str) -> dict[str, Any]:
                 told = {"required": ["detail"]}
                 described["schema"] = {"anyOf": [described["schema"], told]}
     return {**schema, "paths": {path: schema["paths"][path] for path in PROMISED}}
+
+
+def comparable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return all endpoints, and the models of those that are promised.
+
+    FastAPI names models of the same name one way or the other, process by process;
+    those of ``/v1/responses`` have such.
+    """
+    models: dict[str, Any] = schema["components"]["schemas"]
+    left = _names([schema["paths"][path] for path in PROMISED])
+    found: dict[str, Any] = {}
+    while left:
+        name = left.pop()
+        found[name] = models[name]
+        left |= _names(models[name]) - found.keys()
+    return {"info": schema["info"], "paths": schema["paths"], "models": found}
+
+
+def _names(described: Any) -> set[str]:
+    return set(re.findall(r"#/components/schemas/([^\"]+)", json.dumps(described)))

@@ -7,14 +7,18 @@ for before and during a download is answered as there: what a model consists of,
 listing of its files, the files themselves, in parts where wanted. It has one
 version of each model, which is found under any revision, so that a pinned commit
 is served too. Nothing can be written, and nothing asks for a token.
+
+With ``--slow ID=BYTES`` the files of a model come at so many bytes a second, as the
+large ones do that it stands in for.
 """
 
 import argparse
 import hashlib
 import json
 import re
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,6 +48,8 @@ class Answer:
     body: bytes = b""
     file: Path | None = None
     part: range = range(0)
+    #: Whose file it is, in lower case.
+    model: str = ""
 
 
 class NotThereError(Exception):
@@ -73,7 +79,8 @@ def answer(models: Mapping[str, Path], target: str, wanted: str = "") -> Answer:
             return _json(_info(found["model"], folder, found["revision"] or "main"))
         if found := _FILE.fullmatch(path):
             folder = _folder(models, found["model"])
-            return _file(folder, found["file"], found["revision"], wanted)
+            given = _file(folder, found["file"], found["revision"], wanted)
+            return replace(given, model=found["model"].lower())
     except NotThereError as error:
         headers = {"X-Error-Code": error.code, "X-Error-Message": str(error)}
         return Answer(error.status, headers, f"{error}\n".encode())
@@ -162,10 +169,22 @@ def _json(content: Any) -> Answer:
 
 
 class Hub(ThreadingHTTPServer):
-    """The server of some models."""
+    """The server of some models.
 
-    def __init__(self, address: tuple[str, int], models: Mapping[str, Path]) -> None:
+    Args:
+        address: Where it listens.
+        models: A folder by the model's id.
+        slow: Bytes per second by the model's id; others come as fast as they can.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        models: Mapping[str, Path],
+        slow: Mapping[str, int] | None = None,
+    ) -> None:
         self.models = models
+        self.slow = {model.lower(): rate for model, rate in (slow or {}).items()}
         super().__init__(address, _Handler)
 
 
@@ -178,11 +197,16 @@ class _Handler(BaseHTTPRequestHandler):
         if given.file is None:
             self.wfile.write(given.body)
             return
+        rate = self.server.slow.get(given.model)
+        # A slow one comes in so many pieces a second.
+        most = max(1, rate // 10) if rate else _PIECE
         with given.file.open("rb") as stream:
             stream.seek(given.part.start)
             left = len(given.part)
-            while left and (piece := stream.read(min(left, _PIECE))):
+            while left and (piece := stream.read(min(left, most))):
                 self.wfile.write(piece)
+                if rate:
+                    time.sleep(len(piece) / rate)
                 left -= len(piece)
 
     def do_HEAD(self) -> None:
@@ -204,11 +228,14 @@ def main() -> None:
     """Serve the models that the command line names until the process is ended."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--slow", action="append", default=[], metavar="ID=BYTES")
     parser.add_argument("models", nargs="+", metavar="ID=FOLDER")
     arguments = parser.parse_args()
     pairs = (item.partition("=") for item in arguments.models)
     models = {model: Path(folder) for model, _, folder in pairs}
-    with Hub(("", arguments.port), models) as hub:
+    rates = (item.partition("=") for item in arguments.slow)
+    slow = {model: int(rate) for model, _, rate in rates}
+    with Hub(("", arguments.port), models, slow) as hub:
         hub.serve_forever()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pykaito.api import labels
 from pykaito.operator.objects import name
 from pykaito.reconcilers.inference.diagnosis.pod_view import ContainerSpec, PodView
 from pykaito.reconcilers.inference.manifests.vllm_server import MODULE as VLLM_MODULE
@@ -50,6 +51,30 @@ def image_field(view: PodView, container: ContainerSpec | None) -> ImageField:
         path = f"inference.adapters[{index}].source"
         return ImageField(f"{path}.image", f"{path}.imagePullSecrets")
     return OF_THE_OPERATOR
+
+
+def image_volumes(view: PodView) -> dict[str, ImageField]:
+    """Return the images that the pod mounts as volumes, and the field of each."""
+    path = "inference.preset.presetOptions"
+    weights = ImageField(f"{path}.image", f"{path}.imagePullSecrets", fixed=True)
+    found: dict[str, ImageField] = {}
+    for index, volume in enumerate(view.spec.get("volumes") or ()):
+        if image := (volume.get("image") or {}).get("reference"):
+            found[image] = weights if volume["name"] == WEIGHTS else OF_THE_OPERATOR
+            if is_custom(view):
+                found[image] = ImageField(
+                    f"inference.template.spec.volumes[{index}].image.reference",
+                    "inference.template.spec.imagePullSecrets",
+                )
+    return found
+
+
+def claim_field(view: PodView, claim: str) -> str:
+    """Return the annotation that names a claim; empty where another field does."""
+    written = view.workspace["metadata"].get("annotations") or {}
+    if written.get(labels.WEIGHTS_CLAIM, "").partition("/")[0] == claim:
+        return labels.WEIGHTS_CLAIM
+    return labels.CACHE_CLAIM if written.get(labels.CACHE_CLAIM) == claim else ""
 
 
 def _brings_weights(container: ContainerSpec) -> bool:

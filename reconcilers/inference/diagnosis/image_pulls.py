@@ -8,6 +8,7 @@ from pykaito.api.conditions import InferenceReason
 from pykaito.reconcilers.inference.diagnosis.fields import (
     ImageField,
     image_field,
+    image_volumes,
     runtime,
 )
 from pykaito.reconcilers.inference.diagnosis.patience import (
@@ -64,9 +65,15 @@ def pull_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
     waiting = container["state"]["waiting"]
     named = container["name"]
     spec = view.container(named)
+    message = waiting.get("message", "")
     image = str((spec.spec if spec else container).get("image", ""))
     field = image_field(view, spec)
-    answer = _answer(waiting.get("message", ""), image) or waiting["reason"]
+    if image not in message:
+        # The kubelet tells likewise of the image of a volume that the container mounts.
+        volumes = image_volumes(view).items()
+        of_volume = ((i, f) for i, f in volumes if i in message)
+        image, field = next(of_volume, (image, field))
+    answer = _answer(message, image) or waiting["reason"]
     where = f" ({field.path})" if field.path else ""
     told = f"pod {view.name} cannot pull {image}{where} for container {named}"
     stalled, look_again = waiting["reason"] in HOPELESS, None

@@ -29,6 +29,9 @@ RECENT = timedelta(minutes=10)
 #: How long a pod's volumes may take. ConfigMaps and Secrets are there at once.
 MOUNTING = timedelta(seconds=10)
 
+#: How long claims may take, whose disks a cloud takes from one node to another.
+ATTACHING = timedelta(minutes=2)
+
 
 def waited(
     since: datetime | None, now: datetime, patience: timedelta

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pykaito.operator.objects import Object, name, namespace
+from pykaito.reconcilers.inference.loading import Report
 
 ContainerKind = Literal["initContainers", "containers"]
 KINDS: Sequence[ContainerKind] = ("initContainers", "containers")
@@ -28,6 +29,8 @@ class PodView:
     pod: Object
     workspace: Object
     now: datetime
+    #: How far its model server says that it is, while it loads.
+    report: Report | None = None
 
     @property
     def name(self) -> str:

@@ -1,6 +1,6 @@
 """Why the pods of a workload do not serve yet, from what the kubelet reports: pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,10 @@ from pykaito.reconcilers.inference.diagnosis.scheduling import (
 )
 from pykaito.reconcilers.inference.diagnosis.starts import mount_failure, start_failure
 from pykaito.reconcilers.inference.diagnosis.verdict import Diagnosis, pending
+from pykaito.reconcilers.inference.loading import Report
+
+Reported = Callable[[Object], Report | None]
+"""Returns how far a pod's model server says that it is, if it says so."""
 
 #: The first of these that any pod shows is told: the further left, the surer
 #: that a person has to act.
@@ -39,7 +43,16 @@ PRIORITY = (
 _RANK: Mapping[str, int] = {reason: rank for rank, reason in enumerate(PRIORITY)}
 
 
-def diagnose(pods: Sequence[Object], workspace: Object, now: datetime) -> Diagnosis:
+def unreported(_: Object) -> None:
+    """Say nothing, where no pod was asked."""
+
+
+def diagnose(
+    pods: Sequence[Object],
+    workspace: Object,
+    now: datetime,
+    reported: Reported = unreported,
+) -> Diagnosis:
     """Return the worst of what the pods show, or how far they are.
 
     Pods that have ended, as by an eviction, stay for a record while others take
@@ -49,8 +62,9 @@ def diagnose(pods: Sequence[Object], workspace: Object, now: datetime) -> Diagno
         pods: those of the Workspace.
         workspace: whose fields a remedy names.
         now: the time.
+        reported: what pods say themselves.
     """
-    views = [PodView(pod, workspace, now) for pod in pods]
+    views = [PodView(pod, workspace, now, reported(pod)) for pod in pods]
     living = [view for view in views if not _has_ended(view)]
     findings = [finding for view in living for finding in _of_pod(view)]
     if not all(f.progressing for f in findings) or not _is_replaced(views, living):

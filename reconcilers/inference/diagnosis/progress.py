@@ -6,9 +6,11 @@ from typing import Any
 from pykaito.reconcilers.inference.diagnosis.fields import (
     WEIGHTS,
     adapter_of,
+    image_volumes,
     is_custom,
 )
 from pykaito.reconcilers.inference.diagnosis.pod_view import PodView
+from pykaito.reconcilers.inference.loading import sentence
 
 
 def progress(view: PodView) -> str:
@@ -36,15 +38,17 @@ def _of_servers(view: PodView) -> str:
         return f"pod {view.name} runs and is not ready yet"
     if all(container.get("started") for container in containers):
         return f"pod {view.name} has loaded the model and is not ready yet"
-    return f"pod {view.name} is loading the model"
+    return sentence(view.name, view.report)
 
 
 def _pulling(view: PodView, container: Mapping[str, Any]) -> str:
     spec = view.container(container["name"])
-    image = (spec.spec if spec else container).get("image", "")
+    images = [str((spec.spec if spec else container).get("image", ""))]
+    if spec is not None and spec.kind == "containers":
+        images += image_volumes(view)
     return (
-        f"pod {view.name} is pulling {image} for container {container['name']} on node "
-        f"{view.node}"
+        f"pod {view.name} is pulling {' and '.join(images)} for container "
+        f"{container['name']} on node {view.node}"
     )
 
 

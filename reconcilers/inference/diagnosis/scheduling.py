@@ -6,12 +6,21 @@ from typing import Any
 
 from pykaito.api.conditions import InferenceReason
 from pykaito.api.quantity import parse_quantity
+from pykaito.reconcilers.inference.diagnosis.fields import claim_field
 from pykaito.reconcilers.inference.diagnosis.pod_view import KINDS, PodView
 from pykaito.reconcilers.inference.diagnosis.verdict import Diagnosis
 
 _SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
 _TAINT = re.compile(r"untolerated taint ?\{([^:}]+)")
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
+_UNBOUND_CLAIM = re.compile(
+    r"unbound immediate PersistentVolumeClaims|persistent volumes to bind|"
+    r"bound to non-existent"
+)
+_VOLUME_ELSEWHERE = re.compile(
+    r"PersistentVolume's node affinity|volume node affinity conflict|"
+    r"available volume zone"
+)
 #: What the scheduler says of pods that it might push out; it tells users nothing.
 _PREEMPTION = re.compile(r"[.,]? ?(no new claims to deallocate, )?preemption: .*")
 
@@ -57,9 +66,23 @@ def turned_away(view: PodView) -> Diagnosis:
 
 def _remedy(view: PodView, message: str) -> str:
     if found := _MISSING_CLAIM.search(message):
+        annotation = claim_field(view, found[1])
+        whose = f" (annotation {annotation})" if annotation else ""
         return (
-            f"Create PersistentVolumeClaim {found[1]} in namespace {view.namespace}; "
-            f"those there are: {view.kubectl} get pvc"
+            f"Create PersistentVolumeClaim {found[1]}{whose} in namespace "
+            f"{view.namespace}; those there are: {view.kubectl} get pvc"
+        )
+    if _UNBOUND_CLAIM.search(message):
+        return (
+            "A PersistentVolumeClaim of the pod has no volume yet; its Events say why: "
+            f"{view.kubectl} describe pvc {' '.join(_claims(view.spec))}"
+        )
+    if _VOLUME_ELSEWHERE.search(message):
+        return (
+            "The volume of a PersistentVolumeClaim of the pod is not where the pod may "
+            f"run, node {', '.join(_bound_nodes(view.spec)) or 'NODE'}: name a claim "
+            "that is reached from there, or a node that reaches this one: "
+            f"{view.kubectl} describe pvc {' '.join(_claims(view.spec))}"
         )
     if _SHORT.search(message):
         return _who_is_there(", ".join(_bound_nodes(view.spec)))
@@ -98,6 +121,13 @@ def _requested(spec: Mapping[str, Any], resource: str) -> str:
 def _of(resources: Mapping[str, Any], resource: str) -> Any:
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     return requests.get(resource) or limits.get(resource)
+
+
+def _claims(spec: Mapping[str, Any]) -> list[str]:
+    """Return the names of the claims that the pod mounts."""
+    volumes = spec.get("volumes") or ()
+    found = (v.get("persistentVolumeClaim") or {} for v in volumes)
+    return sorted({str(c["claimName"]) for c in found if c})
 
 
 def _bound_nodes(spec: Mapping[str, Any]) -> list[str]:

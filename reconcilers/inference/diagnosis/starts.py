@@ -1,17 +1,21 @@
 """Why a container cannot be started, and what to do about it: pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from pykaito.api import labels
 from pykaito.api.conditions import InferenceReason
 from pykaito.operator.objects import name
 from pykaito.reconcilers.inference.diagnosis.fields import (
+    claim_field,
+    image_volumes,
     is_custom,
     preset_options,
     template_path,
 )
 from pykaito.reconcilers.inference.diagnosis.patience import (
+    ATTACHING,
     MOUNTING,
     PATIENCE,
     could_start_since,
@@ -37,6 +41,7 @@ REASONS = frozenset(
 ENDINGS = frozenset({"StartError", "ContainerCannotRun"})
 
 Kind = Literal["Secret", "ConfigMap"]
+Mounted = Literal["Secret", "ConfigMap", "PersistentVolumeClaim", "folder"]
 
 _MISSING = re.compile(r'(secret|configmap)s? "([^"]+)" not found')
 _MISSING_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) [^/]*/(\S+)")
@@ -69,7 +74,7 @@ def start_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
     why = why or found.get("reason", "")
     return Diagnosis(
         InferenceReason.CONTAINER_START_ERROR,
-        f"{told}: {why}. {_remedy(view, spec)}",
+        f"{told}: {why}. {_remedy(view, spec, why)}",
         stalled=restarts_in_vain(container),
     )
 
@@ -77,29 +82,47 @@ def start_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
 def mount_failure(view: PodView) -> Diagnosis | None:
     """Return what a pod mounts if it has waited for that for too long.
 
-    The kubelet says which one is missing in Events alone. ConfigMaps and Secrets
-    that are there are mounted at once.
+    The kubelet says which one is missing in Events alone. ConfigMaps, Secrets and
+    folders of the node that are there are mounted at once, claims are not.
     """
     mounted = sorted(set(_mounted(view.spec)))
     if not mounted:
         return None
-    late, look_again = waited(scheduled_at(view), view.now, MOUNTING)
+    claims = any(kind == "PersistentVolumeClaim" for kind, _ in mounted)
+    patience = ATTACHING if claims else MOUNTING
+    late, look_again = waited(scheduled_at(view), view.now, patience)
     if not late:
         told = f"pod {view.name} is being set up on node {view.node}"
         return Diagnosis(
             InferenceReason.PENDING, told, progressing=True, look_again=look_again
         )
     stalled, look_again = waited(scheduled_at(view), view.now, PATIENCE)
-    names = ", ".join(f"{kind} {named}" for kind, named in mounted)
-    targets = " ".join(f"{kind.lower()}/{named}" for kind, named in mounted)
     return Diagnosis(
         InferenceReason.CONTAINER_START_ERROR,
-        f"pod {view.name} waits on node {view.node} for what it mounts: {names}. "
-        f"Create what is missing in namespace {view.namespace}, with the keys that the "
-        f"pod mounts: {view.kubectl} get {targets}; which one it is: {view.kubectl} "
-        f"describe pod {view.name}",
+        _unmounted(view, mounted),
         stalled=stalled,
         look_again=look_again,
+    )
+
+
+def _unmounted(view: PodView, mounted: Sequence[tuple[Mounted, str]]) -> str:
+    """Return what a pod waits for, and how to bring it."""
+    folders = [named for kind, named in mounted if kind == "folder"]
+    if len(folders) == len(mounted) == 1:
+        return (
+            f"pod {view.name} cannot be set up: node {view.node} has no folder "
+            f"{folders[0]}{_named_by(view, 'folder', folders[0])}. Make it there, with "
+            "the files that belong into it: the pod starts by itself then"
+        )
+    names = ", ".join(f"{k} {named}{_named_by(view, k, named)}" for k, named in mounted)
+    targets = [f"{k.lower()}/{named}" for k, named in mounted if k != "folder"]
+    listed = f": {view.kubectl} get {' '.join(targets)}" if targets else ""
+    also = f", or on node {view.node}" if folders else ""
+    return (
+        f"pod {view.name} waits on node {view.node} for what it mounts: {names}. "
+        f"Create what is missing in namespace {view.namespace}{also}, with the keys or "
+        f"files that the pod mounts{listed}; which one it is: {view.kubectl} describe "
+        f"pod {view.name}"
     )
 
 
@@ -129,6 +152,10 @@ def _missing(view: PodView, message: str, container: ContainerSpec | None) -> st
 
 
 def _named_by(view: PodView, kind: str, named: str) -> str:
+    if kind == "folder" and not is_custom(view):
+        return f" (annotation {labels.USE_LOCAL_WEIGHTS})"
+    if kind == "PersistentVolumeClaim" and (annotation := claim_field(view, named)):
+        return f" (annotation {annotation})"
     if kind == "Secret" and preset_options(view).get("modelAccessSecret") == named:
         return " (inference.preset.presetOptions.modelAccessSecret)"
     return ""
@@ -143,9 +170,14 @@ def _keys(container: ContainerSpec | None, kind: Kind, named: str) -> Iterator[s
             yield str(source["key"])
 
 
-def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
-    """Yield the ConfigMaps and Secrets that a pod cannot do without."""
+def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[Mounted, str]]:
+    """Yield what a pod cannot do without and may be missing."""
     for volume in spec.get("volumes") or ():
+        if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
+            yield "PersistentVolumeClaim", str(claim)
+        host = volume.get("hostPath") or {}
+        if host.get("type") == "Directory":
+            yield "folder", str(host["path"])
         parts = [volume, *((volume.get("projected") or {}).get("sources") or ())]
         for part in parts:
             config_map, secret = part.get("configMap") or {}, part.get("secret") or {}
@@ -159,9 +191,21 @@ def _mounted(spec: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
                 yield "Secret", str(named)
 
 
-def _remedy(view: PodView, container: ContainerSpec | None) -> str:
+def _remedy(view: PodView, container: ContainerSpec | None, why: str) -> str:
     if container is not None and is_custom(view):
         return f"Correct {template_path(container)}"
+    written = view.workspace["metadata"].get("annotations") or {}
+    if "subPath" in why and (claim := written.get(labels.WEIGHTS_CLAIM)):
+        return (
+            f"See that claim and folder of the annotation {labels.WEIGHTS_CLAIM}, "
+            f"{claim}, hold the weights"
+        )
+    if container is not None and image_volumes(view):
+        return (
+            f"If node {view.node} cannot mount images (containerd from 2.1 and CRI-O "
+            "from 1.31 can), remove the annotation "
+            f"{labels.MOUNT_WEIGHTS_IMAGE}: the image is copied then"
+        )
     return (
         "If the Deployment was edited by hand, this brings it back as the preset has "
         f"it: {view.kubectl} delete deployment {name(view.workspace)}"

@@ -22,8 +22,8 @@ class ConfigFile:
     Args:
         config_map: of the Workspace's namespace, that holds them; empty for the
             operator's defaults, which are in another namespace. Pods carry these
-            in an annotation, so that the operator needs no right to write
-            ConfigMaps, and nothing of the name can be in the way.
+            in an annotation, so that there is no copy to write, and nothing of its
+            name can be in the way.
         content: what is in it.
         checksum: of the content.
     """

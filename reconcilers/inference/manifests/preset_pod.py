@@ -8,8 +8,14 @@ from pykaito.api.quantity import parse_quantity
 from pykaito.api.v1beta1.adapter import Adapter
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference.manifests import adapters as lora
+from pykaito.reconcilers.inference.manifests import (
+    adapters_file,
+    transformers_server,
+    vllm_server,
+    weights,
+)
 from pykaito.reconcilers.inference.manifests import config as settings
-from pykaito.reconcilers.inference.manifests import transformers_server, vllm_server
+from pykaito.reconcilers.inference.manifests.brought import recorded
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.inference.manifests.containers import (
     CONFINED,
@@ -24,7 +30,6 @@ from pykaito.reconcilers.inference.manifests.placement import (
     tolerations,
 )
 from pykaito.reconcilers.inference.manifests.services import SERVER_PORT
-from pykaito.reconcilers.inference.manifests.weights import WEIGHTS, copy_weights
 from pykaito.runtime.presets.gpu import is_accelerator
 from pykaito.runtime.presets.plan import ModelServer, Plan
 
@@ -58,13 +63,10 @@ def preset_pod(
     if config is not None:
         metadata["annotations"] = settings.annotations(config)
     adapters = workspace.inference.adapters if workspace.inference else ()
+    follows = bool(adapters) and server.runtime == "vllm"
     main = workspace.metadata.name
     from_images = [
-        *(
-            [copy_weights(server.weights_image, main=main)]
-            if server.weights_image
-            else ()
-        ),
+        *weights.copy_weights(server, main=main),
         *lora.copy_adapters(adapters, main=main),
     ]
     spec: dict[str, Any] = {
@@ -93,20 +95,22 @@ def preset_pod(
                 "terminationMessagePolicy": LAST_WORDS,
                 "securityContext": CONFINED,
                 "volumeMounts": [
-                    {"name": "weights", "mountPath": WEIGHTS},
+                    *weights.mounts(server),
                     {"name": "tmp", "mountPath": TMP},
                     {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount
                     *lora.mounts(adapters),
+                    *([adapters_file.mount()] if follows else ()),
                     *([settings.mount()] if config is not None else ()),
                 ],
             }
         ],
         "volumes": [
-            {"name": "weights", "emptyDir": {}},
+            *weights.volumes(server),
             {"name": "tmp", "emptyDir": {}},
             {"name": "dshm", "emptyDir": {"medium": "Memory"}},
             *([{"name": "tools", "emptyDir": {}}] if from_images else ()),
             *lora.volumes(adapters),
+            *([adapters_file.volume(workspace)] if follows else ()),
             *([settings.volume(config)] if config is not None else ()),
         ],
     }
@@ -117,7 +121,8 @@ def preset_pod(
         spec["tolerations"] = borne
     if plan.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in plan.image_pull_secrets]
-    return {"metadata": metadata, "spec": spec}
+    template = {"metadata": metadata, "spec": spec}
+    return recorded(template, adapters) if follows else template
 
 
 def revision_of(deployed: Mapping[str, Any]) -> str:
@@ -147,12 +152,17 @@ def _environment(
     config: ConfigFile | None,
     hub_endpoint: str,
 ) -> list[dict[str, Any]]:
-    variables = {"HF_HOME": f"{TMP}/huggingface", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    if server.weights_image:
+    kept = weights.CACHE if server.cache_claim else TMP
+    variables = {"HF_HOME": f"{kept}/huggingface", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    if server.cache_claim:
+        variables[weights.CACHE_VARIABLE] = weights.CACHE
+    if not server.downloads:
         variables["HF_HUB_OFFLINE"] = "1"
     elif hub_endpoint not in {"", PUBLIC_HUB}:
         variables["HF_ENDPOINT"] = hub_endpoint
-    if adapters:
+    if adapters and server.runtime == "vllm":
+        variables["KAITO_ADAPTERS_FILE"] = adapters_file.FILE
+    elif adapters:
         variables["KAITO_ADAPTERS"] = lora.listed(adapters)
     if config is not None:
         variables["KAITO_CONFIG_FILE"] = settings.FILE

@@ -29,10 +29,10 @@ def container(server: ModelServer) -> dict[str, Any]:
 
 def command(server: ModelServer) -> str:
     """Return the shell command that users may edit in the workload."""
-    source = "" if server.weights_image else " --allow_remote_files"
+    source = " --allow_remote_files" if server.downloads else ""
     if server.revision:
         source += f" --revision {server.revision}"
-    model = WEIGHTS if server.weights_image else server.preset.hub
+    model = server.preset.hub if server.downloads else WEIGHTS
     limited = server.context_length < server.preset.context_length
     limit = f" --max_model_len {server.context_length}" if limited else ""
     return (

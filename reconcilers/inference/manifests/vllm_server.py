@@ -7,7 +7,7 @@ from pykaito.api import labels
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference.manifests.probes import probes
 from pykaito.reconcilers.inference.manifests.services import SERVER_PORT
-from pykaito.reconcilers.inference.manifests.weights import WEIGHTS
+from pykaito.reconcilers.inference.manifests.weights import WEIGHTS, downloads
 from pykaito.runtime.presets.memory import UTILIZATION_PERCENT
 from pykaito.runtime.presets.plan import ModelServer, Plan
 from pykaito.runtime.presets.vllm_flags import vllm_environment, vllm_flags
@@ -84,12 +84,12 @@ def environment(plan: Plan, server: ModelServer) -> Mapping[str, str]:
 
 
 def _of_weights(server: ModelServer) -> dict[str, str | None]:
-    if server.weights_image:
+    if not server.downloads:
         return {"model": WEIGHTS}
     revision: dict[str, str | None] = {}
     if server.revision:
         revision = {"revision": server.revision}
-    return {"model": server.preset.hub, **revision, "download-dir": WEIGHTS}
+    return {"model": server.preset.hub, **revision, "download-dir": downloads(server)}
 
 
 def _of_memory(plan: Plan) -> dict[str, str | None]:

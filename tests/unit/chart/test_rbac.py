@@ -13,7 +13,7 @@ CLUSTER = {
     ("", "nodes"): FOLLOW,
     ("", "pods"): FOLLOW,
     ("", "namespaces"): {"get"},
-    ("", "configmaps"): FOLLOW | {"get"},
+    ("", "configmaps"): FOLLOW | {"get", "create", "patch", "delete"},
     ("", "services"): FOLLOW | {"get", "create", "patch"},
     ("apps", "deployments"): FOLLOW | {"get", "create", "patch"},
     ("events.k8s.io", "events"): {"list", "create", "patch"},

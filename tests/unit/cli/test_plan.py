@@ -44,6 +44,42 @@ def test_a_plan_names_nodes_gpus_runtime_image_and_weights(runtime: str) -> None
     assert facts["weights"].startswith("downloaded from the hub, microsoft/phi-2 at ")
 
 
+@pytest.mark.parametrize(
+    ("annotations", "told", "volume"),
+    [
+        (
+            {"kaito.sh/use-local-weights": "true"},
+            "mounted from the node's folder /opt/kaito/models/falcon-7b",
+            {"hostPath": {"path": "/opt/kaito/models/falcon-7b", "type": "Directory"}},
+        ),
+        (
+            {"kaito.sh/weights-claim": "models/tii"},
+            "mounted from folder tii of the PersistentVolumeClaim models\n",
+            {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}},
+        ),
+    ],
+)
+def test_a_plan_tells_where_weights_come_from(
+    annotations: dict[str, str], told: str, volume: dict[str, Any]
+) -> None:
+    asked = raw_workspace(metadata={"annotations": annotations})
+    assert told in plan(asked).stdout
+    rendered = plan(asked, options=("-o", "yaml")).stdout
+    pods = [
+        made["spec"]["template"]["spec"]
+        for made in yaml.safe_load_all(rendered)
+        if made["kind"] == "Deployment"
+    ]
+    assert [{"name": "weights", **volume} in pod["volumes"] for pod in pods] == [True]
+
+
+def test_a_plan_tells_what_is_kept_of_a_start() -> None:
+    kept = {"annotations": {"kaito.sh/cache-claim": "kept"}}
+    told = plan(raw_workspace(metadata=kept)).stdout
+    assert "cache kept  on the PersistentVolumeClaim kept\n" in told
+    assert "downloaded from the hub" in told
+
+
 def test_a_plan_takes_vllm_where_nothing_is_said_and_transformers_on_cpus() -> None:
     assert "  runtime    vllm\n" in plan(raw_workspace()).stdout
     on_cpu = {"annotations": {"kaito.sh/accelerator": "cpu"}}
@@ -75,6 +111,16 @@ def test_the_objects_are_those_that_the_operator_would_apply() -> None:
     assert "gpu-7" in affinity
     for made in (machine, service, deployment):
         assert "ownerReferences" not in made["metadata"]
+
+
+def test_the_list_that_servers_of_vllm_follow_is_planned() -> None:
+    example = str(EXAMPLES / "lora-adapters.yaml")
+    done = pykaito("plan", "-f", example, "-o", "yaml", "--default-runtime", "vllm")
+    found = list(yaml.safe_load_all(done.stdout))
+    (listed,) = (item for item in found if item["kind"] == "ConfigMap")
+    assert listed["metadata"]["name"] == "workspace-falcon-7b-support-adapters"
+    assert "ownerReferences" not in listed["metadata"]
+    assert json.loads(listed["data"]["adapters.json"])[0]["strength"] == "0.8"
 
 
 MADE = {"annotations": {"kaito.sh/provisioner": "karpenter"}}

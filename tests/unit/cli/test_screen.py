@@ -72,6 +72,46 @@ def test_the_timeline_shows_what_is_under_way() -> None:
     assert "model loaded now 3m56s so far load" in lines
 
 
+DOING = "downloading the weights: 43 % (12.1 of 28.0 GB, 250 MB/s, 64 s left)"
+
+
+def downloading(pod: str = "ws-pod") -> Snapshot:
+    """Return a Workspace whose operator was told how far a pod is."""
+    seen = loading()
+    (told,) = (
+        c
+        for c in seen.workspace["status"]["conditions"]
+        if c["type"] == "InferenceReady"
+    )
+    told["message"] = f"0 of 2 replicas serve: pod {pod} is {DOING}; left as is"
+    return seen
+
+
+def test_a_server_that_loads_is_shown_with_what_the_operator_was_told() -> None:
+    lines = squeezed(downloading())
+    assert f"Waits for server ws-pod: pod ws-pod is {DOING}" in lines
+    assert f"model loaded now 3m56s so far load: {DOING}" in lines
+    told = json.loads(json.dumps(as_data(view(downloading(), NOW))))
+    steps = {step["name"]: step for step in told["timeline"]}
+    assert steps["model loaded"]["doing"] == DOING
+    assert steps["serving"]["doing"] is None
+
+
+def test_what_was_told_of_another_pod_is_not_shown_for_this_one() -> None:
+    lines = squeezed(downloading("ws-pod-2"))
+    assert "Waits for server ws-pod: pod ws-pod is loading the model" in lines
+    assert "model loaded now 3m56s so far load" in lines
+
+
+def test_a_server_that_has_loaded_meanwhile_is_not_said_to_load() -> None:
+    seen = downloading()
+    seen.pods[0]["status"]["containerStatuses"][0]["started"] = True
+    lines = squeezed(seen)
+    said = "pod ws-pod has loaded the model and is not ready yet"
+    assert f"Waits for server ws-pod: {said}" in lines
+    assert "model loaded now 3m56s so far load" in lines
+
+
 def test_what_is_waited_for_is_in_the_summary_and_the_next_command_last() -> None:
     lines = squeezed(loading())
     assert "Waits for server ws-pod: pod ws-pod is loading the model" in lines
@@ -191,6 +231,7 @@ def test_the_data_form_holds_the_screen_and_is_json() -> None:
         "seconds": None,
         "again": False,
         "stage": None,
+        "doing": None,
     }
     assert data["timeline"][-2]["stage"] == "load"
     assert data["stages"] == {"schedule": 1, "image": 21, "weights": 40}

@@ -1,6 +1,7 @@
 """The stand-in for a hub of models, as the hub's own client finds it."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def test_what_a_model_consists_of_is_told_with_sizes(endpoint: str) -> None:
     assert sizes == {name: len(content) for name, content in FILES.items()}
     tree = HfApi(endpoint=endpoint).list_repo_tree(MODEL, recursive=True)
     assert {file.path for file in tree} == FILES.keys()
+
+
+def test_a_slow_model_takes_its_time_and_comes_whole(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
+    with Hub(("127.0.0.1", 0), {MODEL: tmp_path}, {MODEL: 500}) as hub:
+        thread = threading.Thread(target=hub.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{hub.server_port}/{MODEL}/resolve/main"
+        began = time.monotonic()
+        got = httpx.get(f"{url}/model.safetensors")
+        took = time.monotonic() - began
+        hub.shutdown()
+        thread.join(timeout=10)
+    assert got.content == b"x" * 100
+    assert took >= 0.2
 
 
 def test_a_model_that_is_not_there_is_refused_as_by_a_hub(endpoint: str) -> None:

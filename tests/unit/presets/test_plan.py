@@ -19,6 +19,7 @@ from pykaito.runtime.presets.inference_config import (
 )
 from pykaito.runtime.presets.plan import Known, NodeFacts, PlanError, PlanReason
 from pykaito.runtime.presets.runtimes import RUNTIMES, Runtime
+from pykaito.runtime.presets.weights import FromImage
 from tests.unit.presets.workspaces import CPU, plan, refusal, workspace
 
 GATED = {"presetOptions": {"modelAccessSecret": "hf"}}
@@ -43,7 +44,7 @@ def test_a_private_preset_brings_its_image() -> None:
         "presetOptions": {"image": "r/llama:1", "imagePullSecrets": ["s"]},
     }
     planned = plan(workspace(preset))
-    assert planned.server.weights_image == "r/llama:1"
+    assert planned.server.weights == FromImage("r/llama:1")
     assert planned.image_pull_secrets == ("s",)
 
 
@@ -218,7 +219,7 @@ def test_a_gated_model_in_an_image_of_the_users_needs_no_token() -> None:
         "accessMode": "private",
         "presetOptions": {"image": "r/llama:1"},
     }
-    assert plan(workspace(brought)).server.weights_image == "r/llama:1"
+    assert plan(workspace(brought)).server.weights == FromImage("r/llama:1")
 
 
 def test_a_private_model_without_an_image_is_refused() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from pykaito.api import labels
 from pykaito.operator.background import Background
@@ -11,19 +11,31 @@ from pykaito.operator.cache import Cache
 from pykaito.operator.events import EventRecorder
 from pykaito.operator.expectations import WrittenVersions
 from pykaito.operator.manager import Manager
-from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS
+from pykaito.operator.objects import CONFIG_MAPS, DEPLOYMENTS, PODS
 from pykaito.operator.reconcile import Request
 from pykaito.provisioners.registry import Factory
 from pykaito.reconcilers.configs import ConfigMaps
 from pykaito.reconcilers.controllers import Settings, controllers
+from pykaito.reconcilers.inference.loading.watch import Ask, LoadWatch
 from pykaito.reconcilers.lookups import Lookups, ModelHub
 from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
+from pykaito.reconcilers.resources import WORKSPACES
 from pykaito.runtime.presets.runtimes import Runtime
 from tests.unit.operator.virtual_time import VirtualClock
 from tests.unit.reconcilers.cluster_api import ClusterApi
 
 #: The operator's namespace.
 SYSTEM = "pykaito-system"
+
+
+@contextlib.asynccontextmanager
+async def unreachable() -> AsyncIterator[Ask]:
+    """Ask pods as from where none of them can be reached."""
+
+    async def ask(_: str) -> None:
+        return None
+
+    yield ask
 
 
 @contextlib.asynccontextmanager
@@ -35,6 +47,7 @@ async def running(
     *,
     hub: ModelHub,
     default_runtime: Runtime = "transformers",
+    connect: Callable[[], contextlib.AbstractAsyncContextManager[Ask]] = unreachable,
     crash: contextlib.AbstractContextManager[None] | None = None,
 ) -> AsyncIterator[None]:
     """Run the operator for a while.
@@ -46,6 +59,7 @@ async def running(
         factories: make its provisioners.
         hub: where it looks models up.
         default_runtime: what serves Workspaces that name no runtime.
+        connect: makes what asks pods how far they are.
         crash: entered before it ends, which is then no end in order.
     """
     clock, rng = VirtualClock(), random.Random(1)  # noqa: S311 - jitter
@@ -71,8 +85,15 @@ async def running(
         cache.informer(DEPLOYMENTS, label_selector=labels.WORKSPACE),
         default_runtime=default_runtime,
     )
+    loads = LoadWatch(
+        cache.informer(PODS, label_selector=labels.WORKSPACE).store,
+        cache.informer(WORKSPACES).store,
+        connect,
+        clock,
+    )
+    manager.add_service(Background("loads", loads.run, clock), elected=True)
     for controller in controllers(
-        api, cache, events, clock, written, settings, lookups, installed
+        api, cache, events, clock, written, settings, lookups, installed, loads
     ):
         manager.add(controller)
     stop = asyncio.Event()

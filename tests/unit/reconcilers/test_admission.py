@@ -310,6 +310,14 @@ async def test_a_rule_that_an_older_crd_lacks_is_held(webhook: Webhook) -> None:
     assert "exactly one of inference and tuning" in response.causes[0].message
 
 
+async def test_a_fault_that_no_api_server_stores_is_told_all_the_same(
+    webhook: Webhook,
+) -> None:
+    old = raw_workspace() | {"resource": None}
+    new = old | {"tuning": None}
+    assert "resource: " in told(await webhook.ask(new, old))
+
+
 async def test_a_deletion_is_none_of_its_business(webhook: Webhook) -> None:
     response = await webhook.ask(None, raw_workspace(**UNKNOWN))
     assert response == AdmissionResponse(allowed=True)

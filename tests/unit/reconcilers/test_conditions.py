@@ -41,6 +41,10 @@ def test_a_new_message_alone_is_no_turn_of_the_story() -> None:
             "pod x-6b8f9c-abcde ended (restarts: 20)",
         ),
         ("0/2 nodes are available", "0/3 nodes are available"),
+        (
+            "pod x is downloading the weights: 9 % (1.1 of 9.0 GB, 99.5 MB/s)",
+            "pod x is downloading the weights: 90 % (9.0 of 9.0 GB, 1 GB/s, 9 s left)",
+        ),
     ],
 )
 def test_another_try_is_no_turn_of_the_story(before: str, after: str) -> None:

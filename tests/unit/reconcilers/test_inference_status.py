@@ -98,6 +98,23 @@ def test_pods_of_an_earlier_template_say_nothing_of_this_one(change: Any) -> Non
     assert "is loading the model" in found.message
 
 
+def test_pods_on_other_volumes_say_nothing_of_this_template() -> None:
+    claims = [
+        {"name": "weights", "persistentVolumeClaim": {"claimName": name}}
+        for name in ("new", "old")
+    ]
+    current, earlier = (
+        {"containers": [{"name": NAME, "image": IMAGE}], "volumes": [claim]}
+        for claim in claims
+    )
+    of_old = pod(waiting("ErrImagePull", "401"), spec=earlier)
+    token = {"name": "kube-api-access", "projected": {"sources": []}}
+    of_new = pod(running(), spec=current | {"volumes": [claims[0], token]})
+    wanted = deployed()
+    wanted["spec"]["template"] = {"spec": current}
+    assert "is loading the model" in judged(wanted, of_old, of_new).message
+
+
 def test_pods_are_of_an_earlier_template_until_one_of_this_was_made() -> None:
     assert judged(deployed(updated=0), DENIED).progressing
     assert judged(deployed(observed=0), DENIED).progressing

@@ -103,6 +103,22 @@ CASES: dict[str, dict[str, Any]] = {
     "vllm": {"preset": {"name": "deepseek-v3.2"}},
     "vllm-adapters": {**PRIVATE, "adapters": ADAPTERS["adapters"]},
     "vllm-cpu": HUB,
+    "cache": HUB,
+    "weights-claim": HUB,
+    "vllm-cache": HUB,
+    "vllm-local-weights": {"preset": {"name": "microsoft/Phi-4-mini-instruct"}},
+    "vllm-mounted-image": PRIVATE,
+}
+ANNOTATIONS = {
+    "vllm-cpu": {"kaito.sh/accelerator": "cpu", "kaito.sh/runtime": "vllm"},
+    "cache": {"kaito.sh/cache-claim": "kept"},
+    "weights-claim": {
+        "kaito.sh/weights-claim": "models/tii/falcon-7b",
+        "kaito.sh/cache-claim": "kept",
+    },
+    "vllm-cache": {"kaito.sh/cache-claim": "kept"},
+    "vllm-local-weights": {"kaito.sh/use-local-weights": "true"},
+    "vllm-mounted-image": {"kaito.sh/mount-weights-image": "true"},
 }
 NAMED = ConfigFile(config_map="settings", content="vllm: {}", checksum="c0ffee")
 DEFAULT = ConfigFile(config_map="", content="vllm: {}", checksum="c0ffee")
@@ -158,18 +174,19 @@ def container(*args: Any, **options: Any) -> dict[str, Any]:
 
 
 def rendered(name: str) -> list[dict[str, Any]]:
-    annotations = {"kaito.sh/accelerator": "cpu"} if name == "vllm-cpu" else {}
-    if name == "vllm-cpu":
-        annotations["kaito.sh/runtime"] = "vllm"
     made = deployment(
         CASES[name],
-        {"annotations": annotations},
+        {"annotations": ANNOTATIONS.get(name, {})},
         config=CONFIGS.get(name),
         resources=ON_CPU if name == "cpu" else None,
         runtime="vllm" if name.startswith("vllm") else "transformers",
     )
     # A round trip through JSON, so that no part is written as an alias.
-    plain: list[dict[str, Any]] = json.loads(json.dumps([service(), made]))
+    objects = [service(), made]
+    if manifests.brings_adapters(made):
+        raw = raw_workspace(inference=CASES[name])
+        objects.insert(1, manifests.adapter_list(parse(Workspace, raw), raw))
+    plain: list[dict[str, Any]] = json.loads(json.dumps(objects))
     return plain
 
 

@@ -1,10 +1,17 @@
-"""Workspaces are counted by phase."""
+"""Workspaces and Machines are counted; loading is told while it lasts."""
 
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from pykaito.reconcilers.metrics import PHASES, MachineCount, WorkspaceCount
+from pykaito.operator.objects import Key
+from pykaito.reconcilers.inference.loading import Report, Stage
+from pykaito.reconcilers.metrics import (
+    PHASES,
+    LoadProgress,
+    MachineCount,
+    WorkspaceCount,
+)
 
 
 def workspace(*true: str, deleting: bool = False) -> dict[str, Any]:
@@ -64,3 +71,49 @@ def test_machines_are_counted_by_who_serves_them_and_how_far_they_are() -> None:
         ("karpenter", "Pending"): 1,
         ("azure_arm", "Replacing"): 1,
     }
+
+
+def progress(
+    *reports: tuple[Key, Report],
+) -> dict[tuple[str, ...], float]:
+    registry = CollectorRegistry()
+    registry.register(LoadProgress(lambda: reports))
+    return {
+        tuple(sample.labels[label] for label in ("namespace", "name", "stage")): (
+            sample.value
+        )
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "kaito_workspace_load_progress"
+    }
+
+
+PHI = Key("team", "phi")
+
+
+def test_loading_is_told_for_each_workspace_by_its_stage() -> None:
+    told = progress(
+        (PHI, Report(Stage.DOWNLOADING, 0.43)),
+        (Key("other", "phi"), Report(Stage.LOADING, 0.8)),
+        (Key("other", "falcon"), Report(Stage.GENERATING)),
+    )
+    assert told == {
+        ("team", "phi", "download"): 0.43,
+        ("other", "phi", "load"): 0.8,
+        ("other", "falcon", "first_token"): -1,
+    }
+
+
+def test_of_several_servers_the_furthest_behind_counts() -> None:
+    reports = [
+        (PHI, Report(Stage.LOADING, 0.1)),
+        (PHI, Report(Stage.DOWNLOADING, 0.9)),
+        (PHI, Report(Stage.DOWNLOADING, 0.7)),
+        (PHI, Report(Stage.GENERATING)),
+    ]
+    for order in (reports, reports[::-1]):
+        assert progress(*order) == {("team", "phi", "download"): 0.7}
+
+
+def test_nothing_is_told_where_nothing_loads() -> None:
+    assert progress() == {}

@@ -164,4 +164,4 @@ async def test_pods_that_nobody_may_create_are_told() -> None:
             subresource="status",
         )
         await world.until_reason("InferenceReady", "QuotaExceeded")
-        assert EXCEEDED in world.condition("Ready")["message"]
+        await eventually(lambda: EXCEEDED in world.condition("Ready")["message"])

@@ -90,6 +90,25 @@ async def test_a_node_without_room_stops_the_old_pod_first_and_tells_it_once() -
         assert event.get("series") is None
 
 
+@pytest.mark.parametrize("annotations", [{}, {"kaito.sh/cache-claim": "kept"}])
+async def test_a_claim_is_let_go_of_before_it_is_used_on_another_node(
+    annotations: dict[str, str],
+) -> None:
+    world = World()
+    resource = {"labelSelector": {"matchLabels": {}}, "count": 1, "instanceType": ""}
+    first, second = (
+        {"resource": resource | {"preferredNodes": [name]}} for name in ("gpu-0", "b")
+    )
+    async with world.operator():
+        await world.add_node("b", gpus=2)
+        await served_on(world, gpus=2, metadata={"annotations": annotations}, **first)
+        await world.edit_workspace(**second)
+        await eventually(lambda: "values': ['b']" in str(world.template()))
+        assert surges(world) is not bool(annotations)
+        told = [event["note"] for event in world.events("RolloutWithDowntime")]
+        assert ("Claim kept may be on one node" in str(told)) is bool(annotations)
+
+
 async def test_what_another_workspace_holds_is_no_room() -> None:
     world = World()
     async with world.operator():

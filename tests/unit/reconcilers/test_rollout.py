@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from pykaito.reconcilers.inference.rollout import (
     PATIENCE,
     Strategy,
+    carried,
     interrupts,
     lacking,
     strategy,
@@ -157,6 +160,28 @@ def test_what_others_claim_is_no_room() -> None:
 
 def test_a_node_that_takes_no_pods_has_no_room() -> None:
     assert "takes no pod now" in lacking([node("a", gpus=2, ready=False)], GPU, {})
+
+
+def test_a_claim_goes_to_another_node_once_the_old_pod_is_gone() -> None:
+    assert carried(["models", "kept"], ["a"], ["b"]) == (
+        "PersistentVolumeClaim models and kept may be on one node at a time"
+    )
+
+
+@pytest.mark.parametrize(
+    ("claims", "before", "after"),
+    [
+        ([], ["a"], ["b"]),
+        (["models"], ["a"], ["a"]),
+        (["models"], ["a", "b"], ["a"]),
+        (["models"], ["a"], ["b", "c"]),
+        (["models"], [], ["b"]),
+    ],
+)
+def test_a_claim_that_stays_or_is_shared_anyway_needs_no_downtime(
+    claims: list[str], before: list[str], after: list[str]
+) -> None:
+    assert carried(claims, before, after) == ""
 
 
 def test_pods_that_ask_for_nothing_have_room_anywhere() -> None:

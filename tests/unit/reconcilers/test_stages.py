@@ -104,6 +104,13 @@ def test_init_containers_take_their_own_time_and_that_of_their_images() -> None:
     }
 
 
+def test_an_image_that_is_mounted_comes_with_the_others() -> None:
+    asked = workspace(preset=PRIVATE)
+    asked["metadata"]["annotations"] = {"kaito.sh/mount-weights-image": "true"}
+    found = durations(milestones(asked, [], [pod()]))
+    assert found == {"schedule": 3, "image": 97, "load": 120}
+
+
 def test_a_templates_init_containers_count_but_for_those_that_run_on() -> None:
     spec = {
         "initContainers": [

@@ -16,6 +16,7 @@ from pykaito.provisioners.errors import LaunchReason
 from pykaito.provisioners.protocol import MachineReason
 from pykaito.reconcilers.apply import APPLY_REFUSED, NAME_TAKEN
 from pykaito.reconcilers.conditions import with_help
+from pykaito.reconcilers.inference.image_volumes import NOT_SUPPORTED
 from pykaito.reconcilers.inference.status import DEADLINE_EXCEEDED, PODS_REFUSED
 from pykaito.reconcilers.machine.lifecycle import LifecycleReason
 from pykaito.reconcilers.quota import QUOTA_EXCEEDED
@@ -46,7 +47,7 @@ WRITTEN = {
     *LifecycleReason,
     *PlanReason,
     *(NAME_TAKEN, APPLY_REFUSED, QUOTA_EXCEEDED, PODS_REFUSED, DEADLINE_EXCEEDED),
-    *(NO_MATCHING_NODE, PROGRESSING),
+    *(NO_MATCHING_NODE, PROGRESSING, NOT_SUPPORTED),
 } - OF_OTHER_RELEASES
 PAGES = sorted(page.stem for page in DOCS.glob("*.md") if page.stem != "README")
 #: What the table of reasons without a page lists.

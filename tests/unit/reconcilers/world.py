@@ -22,7 +22,7 @@ from pykaito.reconcilers.resources import MACHINES, WORKSPACES
 from tests import kstatus
 from tests.unit.operator.virtual_time import eventually
 from tests.unit.reconcilers.cluster_api import ClusterApi
-from tests.unit.reconcilers.running import running
+from tests.unit.reconcilers.running import running, unreachable
 from tests.unit.reconcilers.workspaces import node, raw_workspace
 
 NAME = "workspace-falcon-7b"
@@ -40,6 +40,7 @@ class World:
         self.api = ClusterApi()
         self.api.status_defaults[WORKSPACES] = {"observedGeneration": -1}
         self.hub: ModelHub = NoHub()
+        self.connect = unreachable
         self.default_runtime = "transformers"
         self.image = "reg/transformers:1"
         self.vllm_image = "reg/vllm:1"
@@ -60,6 +61,7 @@ class World:
             [*installed(), *self.factories],
             hub=self.hub,
             default_runtime=self.default_runtime,
+            connect=self.connect,
         ):
             yield
         self.check_statuses()

@@ -18,6 +18,12 @@ def test_nothing_is_written_outside_the_temporary_folder() -> None:
         assert environ[name].startswith("/tmp/")  # noqa: S108 - the very point
 
 
+def test_what_is_kept_goes_where_the_pod_has_a_cache() -> None:
+    environ = prepared(KAITO_CACHE_DIR="/cache")
+    assert environ["HF_HOME"] == "/cache/huggingface"
+    assert environ["TORCHINDUCTOR_CACHE_DIR"] == "/cache/torchinductor"
+
+
 def test_the_hub_is_asked_only_if_remote_files_are_allowed() -> None:
     assert prepared()["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in prepared(remote=True)

@@ -3,25 +3,19 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hack.images.hub.server import Hub
 from pykaito.runtime.hf import hub
-from pykaito.runtime.hf.flags import parse_flags
-from pykaito.runtime.hf.hub import HubAnswer, ask_hub, cache_folder, weights_bytes
+from pykaito.runtime.hf.hub import HubAnswer, ask_hub, cache_folder, told, weights_bytes
 from pykaito.runtime.hf.model_source import LoadError
 
 from .conftest import ROOT
+from .hub_gate import MODEL, TOKEN, Gate
 
-MODEL = "microsoft/Phi-3-mini-4k-instruct"
 REVISION = "c" * 40
-TOKEN = "hf_a-token-that-no-log-shows"
 SIZES = {
     "config.json": 700,
     "model-00001-of-00002.safetensors": 5,
@@ -32,54 +26,11 @@ SIZES = {
 }
 
 
-class Gate:
-    """The stand-in behind a login, which remembers what it was asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.asked: list[str] = []
-        #: What everything is answered with, where that is not the model.
-        self.refusal: str | None = None
-        self.closed = False
-        self._hub = Hub(("127.0.0.1", 0), {MODEL: folder})
-        self._hub.RequestHandlerClass = self._handler(self._hub.RequestHandlerClass)
-        self.url = f"http://127.0.0.1:{self._hub.server_port}"
-        self._thread = threading.Thread(target=self._hub.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def _handler(self, plain: Any) -> Any:
-        gate = self
-
-        class Handler(plain):  # type: ignore[misc]
-            def parse_request(self) -> bool:
-                if not super().parse_request():
-                    return False
-                gate.asked.append(self.path)
-                if gate.refusal is None and TOKEN in self.headers["Authorization"]:
-                    return True
-                self.send_response(HTTPStatus.UNAUTHORIZED)
-                self.send_header("X-Error-Code", gate.refusal or "RepoNotFound")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return False
-
-            def log_message(self, *args: object) -> None:
-                """Tests need no access log."""
-
-        return Handler
-
-    def close(self) -> None:
-        self.closed = True
-        self._hub.shutdown()
-        self._thread.join(timeout=10)
-        self._hub.server_close()
-
-
 @pytest.fixture
 def gate(model_folder: Callable[[str], Path]) -> Iterator[Gate]:
     gate = Gate(model_folder("phi3"))
     yield gate
-    if not gate.closed:
-        gate.close()
+    gate.close()
 
 
 def serve(gate: Gate, cwd: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
@@ -93,8 +44,11 @@ def serve(gate: Gate, cwd: Path, *flags: str) -> "subprocess.CompletedProcess[st
         "from pykaito.runtime.hf.progress import Progress;"
         "load_model(parse_flags(sys.argv[1:]), Progress())"
     )
-    offline = ("HF_HUB_OFFLINE", "HF_HOME", "HF_HUB_CACHE")
-    env = {name: value for name, value in os.environ.items() if name not in offline}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HF_") and not name.endswith("_OFFLINE")
+    }
     env |= {"HF_ENDPOINT": gate.url, "HF_TOKEN": TOKEN, "TMPDIR": str(cwd)}
     return subprocess.run(
         [
@@ -129,10 +83,8 @@ def asked(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HubAnswe
     monkeypatch.setattr(hub, "HfApi", lambda: client(endpoint=gate.url, token=TOKEN))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
-    def ask(model: str = MODEL, *flags: str) -> HubAnswer:
-        return ask_hub(
-            parse_flags([f"--pretrained_model_name_or_path={model}", *flags])
-        )
+    def ask(revision: str | None = None) -> HubAnswer:
+        return ask_hub(MODEL, revision)
 
     return ask
 
@@ -141,7 +93,7 @@ def test_the_weights_size_is_known_before_they_are_fetched(
     asked: Callable[..., HubAnswer], model_folder: Callable[[str], Path]
 ) -> None:
     weights = model_folder("phi3") / "model.safetensors"
-    assert asked() == HubAnswer(weights=weights.stat().st_size)
+    assert asked().weights == weights.stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -157,7 +109,7 @@ def test_a_hubs_refusal_is_told_in_plain_words(
 ) -> None:
     gate.refusal = refusal
     with pytest.raises(LoadError, match=wrong):
-        asked(MODEL, "--revision=v2")
+        asked("v2")
 
 
 def test_a_hub_that_does_not_answer_is_no_error_where_the_files_are_here(
@@ -177,3 +129,10 @@ def test_a_hub_that_does_not_answer_is_no_error_where_the_files_are_here(
 def test_the_weights_are_those_that_transformers_chooses() -> None:
     assert weights_bytes(SIZES) == 11
     assert weights_bytes({"pytorch_model-00001-of-00002.bin": 3, "a.bin": 9}) == 3
+
+
+def test_a_token_that_no_header_can_carry_is_not_repeated() -> None:
+    error = ValueError(f"Illegal header value b'Bearer {TOKEN}\\x00'")
+    assert told(error) == (
+        "ValueError: Illegal header value b'(a token that cannot be sent)"
+    )

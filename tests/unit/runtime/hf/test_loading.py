@@ -8,7 +8,7 @@ import pytest
 from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.loading import LoadedModel, load_model
 from pykaito.runtime.hf.lora_files import read_adapter
-from pykaito.runtime.hf.model_source import LoadError, check_source
+from pykaito.runtime.hf.model_source import LoadError, find_model
 from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.start_engine import start_engine
 
@@ -122,7 +122,7 @@ def test_quantisation_without_a_gpu_is_refused(folder: Path) -> None:
 
 def test_a_folder_that_holds_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"a folder without config\.json"):
-        check_source(str(tmp_path))
+        find_model(str(tmp_path))
 
 
 def test_weights_that_are_cut_off_are_told_in_one_line(folder: Path) -> None:

@@ -93,6 +93,18 @@ def failed(*flags: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess[s
     )
 
 
+def test_a_model_is_served_from_an_image_that_is_mounted(
+    tmp_path: Path, model_folder: Folder
+) -> None:
+    (tmp_path / "image" / "models").parent.mkdir()
+    (tmp_path / "image" / "models").symlink_to(model_folder("phi3"))
+    image = f"--pretrained_model_name_or_path={tmp_path}/image"
+    with running([*MODULE, "--port=0", image], tmp_path) as server:
+        server.event("ready")
+        (card,) = server.http.get("/v1/models").json()["data"]
+        assert card["id"] == "image"
+
+
 def test_a_server_loads_with_its_port_open_and_drains_on_sigterm(
     tmp_path: Path, folder: str
 ) -> None:

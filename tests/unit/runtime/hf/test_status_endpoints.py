@@ -77,6 +77,9 @@ def test_a_download_is_seen_growing(loading: RunningServer, tmp_path: Path) -> N
     (tmp_path / "weights.incomplete").write_bytes(b"\1" * 16384)
     health = loading.http.get("/health").json()
     assert (health["stage"], health["progress"]) == ("downloading the weights", 0.5)
+    assert (health["downloaded_bytes"], health["total_bytes"]) == (20480, 40960)
+    assert health["bytes_per_second"] > 0
+    assert health["seconds_left"] >= 0
     found = samples(loading)
     assert found["kaito_model_download_speed_bytes_per_second", ""] > 0
     assert found["kaito_model_download_remaining_seconds", ""] > 0
@@ -87,6 +90,8 @@ def test_a_download_is_seen_growing(loading: RunningServer, tmp_path: Path) -> N
 def test_a_download_of_unknown_size_says_so(tmp_path: Path) -> None:
     download = Download.begin(tmp_path, total=None)
     assert (download.share(), download.remaining()) == (None, -1)
+    report = download.report()
+    assert (report["total_bytes"], report["seconds_left"]) == (None, None)
 
 
 @pytest.mark.parametrize("path", ["/chat", "/v1/completions", "/v1/chat/completions"])

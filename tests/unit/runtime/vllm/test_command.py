@@ -11,8 +11,15 @@ from hack import paths
 from pykaito.runtime.hf.model_source import LoadError
 from pykaito.runtime.presets import vllm_options
 from pykaito.runtime.vllm import command
+from pykaito.runtime.vllm.adapter_start import Start
 from pykaito.runtime.vllm.adapters import Lora
-from pykaito.runtime.vllm.command import Syntax, command_line
+from pykaito.runtime.vllm.command import (
+    Syntax,
+    command_line,
+    names_of,
+    value_of,
+    without,
+)
 
 OPTIONS = paths.ROOT / "runtime" / "presets" / "vllm_options.yaml"
 GIVEN = ("--model=/m", "--port=5000", "--max-model-len=auto")
@@ -28,11 +35,13 @@ def syntax() -> Syntax:
 def line(
     *given: str,
     options: dict[str, Any] | None = None,
-    loras: tuple[Lora, ...] = (),
+    adapters: Start | None = None,
     limited: bool = True,
 ) -> list[str]:
     words = given or GIVEN
-    return command_line(words, options or {}, loras, syntax(), limited=limited)
+    return command_line(
+        words, options or {}, adapters or Start(), syntax(), limited=limited
+    )
 
 
 def test_a_file_goes_before_the_command_and_so_comes_after_it() -> None:
@@ -83,7 +92,7 @@ def test_what_is_not_given_is_as_in_a_pod() -> None:
 
 def test_adapters_are_models_by_their_names() -> None:
     loras = (Lora("law", Path("/a/law"), 8), Lora("tone.v2", Path("/b"), 33))
-    found = line(loras=loras)
+    found = line(adapters=Start(loras))
     start = found.index("--enable-lora")
     assert found[start : start + 6] == [
         "--enable-lora",
@@ -96,16 +105,44 @@ def test_adapters_are_models_by_their_names() -> None:
     assert "--enable-lora" not in line()
 
 
+def test_a_list_that_may_change_has_room_for_all_the_pod_has_and_one_more() -> None:
+    law, tone = Lora("law", Path("/a/law"), 8), Lora("tone", Path("/b"), 33)
+    found = line(adapters=Start((law,), (tone,), follows=True))
+    assert {"--max-loras=3", "--max-lora-rank=64", "law=/a/law"} <= set(found)
+    assert "tone=/b" not in found
+    assert f"--middleware={command.ADAPTER_UPDATES}" in found
+
+
+def test_an_empty_list_may_be_filled_later() -> None:
+    found = line(adapters=Start((), (Lora("law", Path("/a"), 8),), follows=True))
+    assert {"--enable-lora", "--max-loras=2", "--max-lora-rank=8"} <= set(found)
+    assert "--lora-modules" not in found
+
+
+def test_an_adapter_that_is_not_listed_and_cannot_be_served_needs_no_room() -> None:
+    big = Lora("big", Path("/b"), 129)
+    assert "--enable-lora" not in line(adapters=Start((), (big,), follows=True))
+
+
+def test_adapters_of_the_environment_are_not_followed() -> None:
+    found = line(adapters=Start((Lora("law", Path("/a"), 8),)))
+    assert f"--middleware={command.ADAPTER_UPDATES}" not in found
+
+
 def test_an_adapter_with_more_rank_than_vllm_serves_is_named() -> None:
     with pytest.raises(LoadError, match=r"'big': found rank 129, vLLM .* up to 128"):
-        line(loras=(Lora("big", Path("/b"), 129),))
+        line(adapters=Start((Lora("big", Path("/b"), 129),)))
 
 
 def test_requests_are_limited_unless_told_otherwise() -> None:
-    names = (command.DESCRIPTION, command.RATE_LIMIT, command.ACTIVE_HEALTH)
-    told, limit, health = (f"--middleware={name}" for name in names)
-    assert [w for w in line() if "middleware" in w] == [told, limit, health]
-    assert [w for w in line(limited=False) if "middleware" in w] == [told, health]
+    names = (
+        *(command.HAND_OVER, command.DESCRIPTION),
+        *(command.RATE_LIMIT, command.ACTIVE_HEALTH),
+    )
+    given = [f"--middleware={name}" for name in names]
+    assert [w for w in line() if "middleware" in w] == given
+    unlimited = line(limited=False)
+    assert [w for w in unlimited if "middleware" in w] == [*given[:2], given[3]]
 
 
 def test_the_syntax_is_that_of_the_parser() -> None:
@@ -121,3 +158,29 @@ def test_the_syntax_is_that_of_the_parser() -> None:
 
 def test_operator_and_runtime_leave_the_same_options_out() -> None:
     assert command.RETIRED == vllm_options.RETIRED
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "value"),
+    [
+        (["--download-dir=/a", "--download_dir", "/b"], {}, "/b"),
+        (["--download-dir=/a"], {"download_dir": "/c"}, "/c"),
+        (["--download-dir=/a"], {"download-dir": None}, "/a"),
+        (["--dtype=auto"], {}, None),
+    ],
+)
+def test_what_vllm_will_take_an_option_to_be_is_known_before(
+    given: list[str], options: dict[str, Any], value: str | None
+) -> None:
+    assert value_of("download-dir", given, options) == value
+
+
+def test_an_option_is_taken_out_with_its_value() -> None:
+    given = ["--dtype=auto", "--model", "a/b", "--enforce-eager", "--model=c"]
+    assert without("model", given) == ["--dtype=auto", "--enforce-eager"]
+    assert names_of(given, {"max_num_seqs": 4}) == {
+        "dtype",
+        "model",
+        "enforce-eager",
+        "max-num-seqs",
+    }

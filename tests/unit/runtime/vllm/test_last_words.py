@@ -1,8 +1,10 @@
 """Among what an engine's processes say is why they ended."""
 
+import subprocess
+
 import pytest
 
-from pykaito.runtime.vllm.last_words import LastWords
+from pykaito.runtime.vllm.last_words import LastWords, listening
 
 
 @pytest.mark.parametrize(
@@ -22,12 +24,22 @@ from pykaito.runtime.vllm.last_words import LastWords
 )
 def test_an_exception_is_told_from_other_lines(line: str, error: str) -> None:
     words = LastWords()
-    assert list(words.hear([line])) == [line]
+    words.hear(line)
     assert words.error == error
 
 
 def test_the_last_of_them_counts() -> None:
     words = LastWords()
-    lines = ["KeyError: 'a'\n", "ValueError: b\n", "RuntimeError: root cause above\n"]
-    list(words.hear(lines))
+    for line in ("KeyError: 'a'", "ValueError: b", "RuntimeError: root cause above"):
+        words.hear(line)
     assert words.error == "ValueError: b"
+
+
+def test_what_children_write_is_heard_by_line_and_passed_on_as_it_is(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    heard: list[str] = []
+    with listening(heard.append):
+        subprocess.run(["sh", "-c", r"printf '1/2\r2/2\ndone\n' >&2"], check=True)
+    assert heard == ["1/2", "2/2", "done"]
+    assert capfd.readouterr().err == "1/2\r2/2\ndone\n"

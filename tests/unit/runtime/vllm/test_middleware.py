@@ -143,7 +143,7 @@ async def test_the_description_has_what_this_runtime_adds(monkeypatch: Any) -> N
     monkeypatch.setattr(middleware, "vllm_version", lambda: "0.32.0")
     app = FastAPI()
     for path in ("/v1/completions", "/version"):
-        app.add_api_route(path, dict, methods=["POST"])
+        app.add_api_route(path, lambda: None, methods=["POST"])
     app.add_middleware(Description)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:

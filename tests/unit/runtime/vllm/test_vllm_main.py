@@ -2,13 +2,16 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from hack import paths
 from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE
@@ -17,6 +20,7 @@ from pykaito.runtime.hf.model_source import LoadError
 from pykaito.runtime.vllm import main as entry
 from pykaito.runtime.vllm.config_file import CONFIG_VARIABLE, read_config_file
 from pykaito.runtime.vllm.environment import prepare_environment
+from tests.unit.runtime.hf.hub_gate import MODEL, TOKEN, Gate
 
 #: Stands for vLLM, which no unit test has: prints what it is told, then serves.
 STAND_IN = {
@@ -27,8 +31,10 @@ STAND_IN = {
     "vllm/entrypoints/launchers/api_server/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/entry.py": """
         import asyncio, json, os
-        async def run_server(args):
+        async def run_server_worker(address, listener, args):
+            assert address == "http://here" and listener.fileno() >= 0
             told = vars(args) | {"lora": os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]}
+            told["offline"] = os.environ.get("HF_HUB_OFFLINE")
             print(json.dumps(told), flush=True)
             if args.model == "broken":
                 said = "(Worker pid=3) ERROR [a.py:9] ValueError: heads do not divide"
@@ -38,11 +44,20 @@ STAND_IN = {
                 raise RuntimeError("no such device")
             await asyncio.sleep(600 if args.model == "endless" else 0)
     """,
+    "vllm/entrypoints/launchers/launcher.py": """
+        import socket
+        def setup_server(args, reuse_port):
+            spare = socket.socket()
+            spare.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
+            spare.bind(("", int(args.port)))
+            return "http://here", spare
+    """,
     "vllm/entrypoints/launchers/cli_args.py": """
         import argparse
         def make_arg_parser(parser):
             for name in ("model", "port", "dtype", "max-model-len", "chat-template",
-                         "disable-access-log-for-endpoints"):
+                         "disable-access-log-for-endpoints", "served-model-name",
+                         "revision", "download-dir"):
                 parser.add_argument(f"--{name}")
             parser.add_argument("--middleware", action="append")
             parser.add_argument("--max-lora-rank", choices=[8])
@@ -56,6 +71,7 @@ STAND_IN = {
     "vllm/entrypoints/serve/utils/api_utils.py": "def cli_env_setup(): pass\n",
     "vllm/logger.py": "def configure_logging_from_args(args): pass\n",
     "vllm/utils/__init__.py": "",
+    "vllm/utils/system_utils.py": "def decorate_logs(name, skip_if_decorated): pass\n",
     "vllm/utils/argparse_utils.py": """
         from argparse import ArgumentParser as FlexibleArgumentParser
     """,
@@ -71,9 +87,15 @@ def vllm(tmp_path: Path) -> Path:
     return tmp_path / "lib"
 
 
+def free_port() -> int:
+    with socket.create_server(("", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
 def started(vllm: Path, *flags: str, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pykaito.runtime.vllm", *flags],
+        [sys.executable, "-m", "pykaito.runtime.vllm", f"--port={free_port()}", *flags],
         env={"PYTHONPATH": f"{paths.ROOT}:{vllm}", "TMPDIR": str(vllm), **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -95,10 +117,11 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     told: dict[str, Any] = json.loads(out)
-    assert (told["model"], told["dtype"], told["port"]) == ("m", "float16", "5000")
+    assert (told["model"], told["dtype"]) == ("m", "float16")
     assert told["enforce_eager"] is True
     assert told["chat_template"] is None
     assert [name.rpartition(".")[2] for name in told["middleware"]] == [
+        "HandOver",
         "Description",
         "RateLimit",
         "ActiveHealth",
@@ -149,6 +172,26 @@ def test_what_is_wrong_is_the_last_line(
     assert said in err.splitlines()[-1]
 
 
+def test_vllm_is_led_to_the_model_in_a_mounted_image(
+    vllm: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "image" / "models"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    process = started(vllm, "--model", str(tmp_path / "image"))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["model"] == str(folder)
+
+
+def test_a_folder_without_a_model_is_told_before_vllm_is_imported(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(LoadError, match=r"^--model: .* config\.json or params\.json"):
+        entry.run([f"--model={tmp_path}"], {})
+    assert "vllm" not in sys.modules
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -171,6 +214,13 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     assert read_config_file(tmp_path / "empty").options == {}
 
 
+def test_what_is_kept_goes_where_the_pod_has_a_cache() -> None:
+    environ = {"KAITO_CACHE_DIR": "/cache"}
+    prepare_environment(environ)
+    kept = ("HF_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "VLLM_CACHE_ROOT")
+    assert all(environ[name].startswith("/cache/") for name in kept)
+
+
 def test_the_users_environment_stays_but_for_the_adapters_endpoints() -> None:
     environ = {"HF_HOME": "/mine", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "true"}
     prepare_environment(environ)
@@ -191,3 +241,62 @@ def test_adapters_are_checked_before_vllm_is_imported(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="'law'"):
         entry.run([f"--kaito-adapters-dir={tmp_path}"], environ)
     assert "vllm" not in sys.modules
+
+
+def test_vllm_is_given_the_folder_of_a_hubs_model_and_asks_no_hub(
+    vllm: Path, gate: Gate
+) -> None:
+    cache = vllm / "weights"
+    process = started(
+        vllm, "--model", MODEL, f"--download-dir={cache}",
+        HF_ENDPOINT=gate.url, HF_TOKEN=TOKEN,
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    told = json.loads(out)
+    folder = Path(told["model"])
+    assert folder.is_relative_to(cache)
+    assert (folder / "model-00001-of-00002.safetensors").exists()
+    assert (told["served_model_name"], told["offline"]) == (MODEL, "1")
+    assert TOKEN not in out + err
+
+
+def test_a_hubs_refusal_is_the_last_line(vllm: Path, gate: Gate) -> None:
+    gate.refusal = "GatedRepo"
+    process = started(vllm, f"--model={MODEL}", HF_ENDPOINT=gate.url, HF_TOKEN=TOKEN)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "accept them on the model's page" in err.splitlines()[-1]
+    assert TOKEN not in out + err
+
+
+def test_a_download_is_told_of_on_the_port_and_ends_with_the_server(
+    vllm: Path, gate: Gate
+) -> None:
+    gate.opened.clear()
+    port = free_port()
+    process = started(
+        vllm, f"--model={MODEL}", f"--port={port}",
+        HF_ENDPOINT=gate.url, HF_TOKEN=TOKEN,
+    )  # fmt: skip
+    asked = retry(
+        retry=retry_if_result(lambda said: "downloaded_bytes" not in said),
+        stop=stop_after_delay(30),
+        wait=wait_fixed(0.05),
+    )(lambda: health(port))
+    said = asked()
+    assert (said["stage"], said["progress"]) == ("downloading the weights", 0)
+    assert (said["bytes_per_second"], said["seconds_left"]) == (0, None)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+
+
+def health(port: int) -> dict[str, Any]:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/health")
+    except httpx.ConnectError:
+        return {}
+    assert answer.status_code == 503
+    said: dict[str, Any] = answer.json()
+    return said
