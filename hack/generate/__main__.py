@@ -1,7 +1,8 @@
 """`python -m hack.generate` writes the files that are made from the code.
 
 They are the CRDs, the schemas that api/ reads and the tables of docs/api.md, from
-the models in api/, and those of docs/preset*.md, from the catalogue and the estimator.
+the models in api/, those of docs/preset*.md, from the catalogue and the estimator, and
+the description of the transformers runtime's API.
 
 With --check it writes nothing and exits 1, printing a diff, when one is stale.
 """
@@ -11,7 +12,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from hack.generate import crds, docs, schemas
+from hack.generate import crds, docs, openapi, schemas
 from pykaito.api.definitions import DEFINITIONS
 from pykaito.api.schemas import file_name
 
@@ -32,7 +33,8 @@ def generated(root: Path) -> dict[Path, str]:
     }
     pages = [root / "docs" / name for name in PAGES]
     filled = {page: docs.fill(page.read_text(encoding="utf-8")) for page in pages}
-    return {**manifests, **read, **filled}
+    described = {root / openapi.FILE: openapi.to_json()}
+    return {**manifests, **read, **filled, **described}
 
 
 def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:

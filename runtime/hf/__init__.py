@@ -15,4 +15,6 @@ the flags and the API. A request passes through, in this order:
     ragged_attention     what its attention layers call
     batch_sampling       the next token of each
     static_generation    ``generate``, for what the batch does not do
+
+``openapi`` and ``reply_schema`` describe all of it at ``/openapi.json``.
 """

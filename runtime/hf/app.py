@@ -11,6 +11,7 @@ from pykaito.runtime.hf.gate import Gate
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.metrics import Metrics
 from pykaito.runtime.hf.openai_api import openai_router
+from pykaito.runtime.hf.openapi import describe
 from pykaito.runtime.hf.service import GenerationService
 from pykaito.runtime.hf.status_api import status_router
 
@@ -26,10 +27,12 @@ def build_app(settings: Settings, lifecycle: Lifecycle) -> FastAPI:
         # Their pages load scripts from elsewhere; /openapi.json is there.
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(status_router(lifecycle, metrics))
     app.include_router(chat_router(settings, lifecycle, service))
     app.include_router(openai_router(settings, lifecycle, service))
+    describe(app)
     install_error_handlers(app)
     app.add_exception_handler(ClientGoneError, _nobody_listens)
     limit = settings.max_request_bytes

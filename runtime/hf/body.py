@@ -8,7 +8,13 @@ after the first are dropped before they are looked at.
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    model_validator,
+)
 
 
 class Body(BaseModel):
@@ -29,8 +35,38 @@ class Body(BaseModel):
         return kept
 
 
+def without_nulls(values: Any, *names: str) -> Any:
+    """Return the fields, among those of the names, that are not null."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None or name not in names
+    }
+
+
+def with_nulls(schema: dict[str, Any]) -> None:
+    """Describe that null stands for the default of each field."""
+    for name, field in schema["properties"].items():
+        told = {key: field.pop(key) for key in ("title", "default") if key in field}
+        has_null = {"type": "null"} in field.get("anyOf", ())
+        either = field if has_null else {"anyOf": [field, {"type": "null"}]}
+        schema["properties"][name] = {**either, **told}
+
+
 def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+#: 4.0 is an integer to JSON, which knows numbers only.
+Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 def _encodable(text: str) -> str:

@@ -12,7 +12,9 @@ from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.errors import InvalidRequestError
 from pykaito.runtime.hf.flags import Settings
 from pykaito.runtime.hf.lifecycle import Lifecycle
+from pykaito.runtime.hf.openapi import OF_ANY_GENERATION, replies
 from pykaito.runtime.hf.prompts import PromptReader
+from pykaito.runtime.hf.reply_schema import ChatResult
 from pykaito.runtime.hf.service import GenerationService, Run
 
 #: Fields that are not arguments of ``generate``, or that it is told otherwise.
@@ -41,7 +43,9 @@ def chat_router(
     """Return the endpoint."""
     router = APIRouter()
 
-    @router.post("/chat")
+    @router.post(
+        "/chat", response_model=None, responses=replies(ChatResult, *OF_ANY_GENERATION)
+    )
     async def chat(body: ChatBody, request: Request) -> dict[str, Any]:
         """Continue a prompt, or answer a conversation."""
         reader = lifecycle.reader

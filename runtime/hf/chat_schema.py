@@ -2,18 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from pykaito.runtime.hf.body import Body, Text
+from pykaito.runtime.hf.body import Body, Integer, Text, with_nulls, without_nulls
 from pykaito.runtime.hf.openai_schema import MAX_SEQUENCES, Message
 
-TokenId = Annotated[int, Field(ge=0)]
+TokenId = Annotated[Integer, Field(ge=0)]
 TokenIds = Annotated[
     list[TokenId], Field(min_length=1, max_length=1024, fail_fast=True)
 ]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[Integer, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Sequences = Annotated[int, Field(ge=1, le=MAX_SEQUENCES)]
+Sequences = Annotated[Integer, Field(ge=1, le=MAX_SEQUENCES)]
 
 #: Arguments of ``generate`` that are known and refused, and why.
 REFUSED = {
@@ -28,6 +28,27 @@ REFUSED = {
 }
 
 
+def _with_a_prompt(schema: dict[str, Any]) -> None:
+    with_nulls(schema)
+    schema["anyOf"] = [
+        {"properties": {name: {"type": kind}}, "required": [name]}
+        for name, kind in (("prompt", "string"), ("messages", "array"))
+    ]
+
+
+def _described(schema: dict[str, Any]) -> None:
+    with_nulls(schema)
+    schema["properties"] |= {
+        name: {"description": f"Not supported: {reason}.", "type": "null"}
+        for name, reason in REFUSED.items()
+    }
+
+
+def _must_be(value: float) -> Any:
+    """Describe the one value that a field's validator lets pass."""
+    return Field(json_schema_extra={"const": value})
+
+
 class GenerateKwargs(Body):
     """Arguments of transformers' ``generate``, with KAITO's defaults.
 
@@ -35,16 +56,18 @@ class GenerateKwargs(Body):
     are accepted; the reply has text alone, so they change nothing.
     """
 
+    model_config = ConfigDict(json_schema_extra=_described)
+
     #: Tokens of prompt and answer together; ``max_new_tokens`` goes before it.
-    max_length: Annotated[int, Field(ge=1)] = 200
-    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_length: Annotated[Integer, Field(ge=1)] = 200
+    max_new_tokens: Annotated[Integer, Field(ge=1)] | None = None
     min_length: Count = 0
     min_new_tokens: Count | None = None
     do_sample: bool = True
     early_stopping: bool | Literal["never"] = False
     num_beams: Sequences = 1
-    num_beam_groups: int = 1
-    diversity_penalty: float = 0.0
+    num_beam_groups: Annotated[Integer, _must_be(1)] = 1
+    diversity_penalty: Annotated[float, _must_be(0)] = 0.0
     temperature: Annotated[float, Field(ge=1e-4, le=100)] = 1.0
     top_k: Count = 10
     top_p: Share = 1.0
@@ -70,11 +93,9 @@ class GenerateKwargs(Body):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        given = {name: value for name, value in values.items() if value is not None}
+        given = without_nulls(values, *cls.model_fields, *REFUSED)
         for name, reason in REFUSED.items():
-            if name in given:
+            if isinstance(given, dict) and name in given:
                 raise ValueError(f"{name} is not supported: {reason}")
         return given
 
@@ -111,7 +132,9 @@ class GenerateKwargs(Body):
 
 
 class ChatBody(Body):
-    """The body of /chat."""
+    """The body of /chat. null means the default."""
+
+    model_config = ConfigDict(json_schema_extra=_with_a_prompt)
 
     prompt: Text | None = None
     messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)] | None = (
@@ -129,6 +152,4 @@ class ChatBody(Body):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        return {name: value for name, value in body.items() if value is not None}
+        return without_nulls(body, *cls.model_fields)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from pykaito.runtime.hf.disconnect import unless_disconnected
+from pykaito.runtime.hf.errors import ModelNotFoundError, NotReadyError
 from pykaito.runtime.hf.event_stream import EventStream
 from pykaito.runtime.hf.flags import Settings
 from pykaito.runtime.hf.lifecycle import Lifecycle
@@ -24,7 +25,15 @@ from pykaito.runtime.hf.openai_schema import (
     CompletionBody,
     SamplingFields,
 )
+from pykaito.runtime.hf.openapi import OF_ANY_GENERATION, replies
 from pykaito.runtime.hf.reply import Reply
+from pykaito.runtime.hf.reply_schema import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Completion,
+    CompletionChunk,
+    ModelList,
+)
 from pykaito.runtime.hf.service import GenerationService
 
 #: Who the model list says owns the model.
@@ -42,7 +51,9 @@ def openai_router(
     created = int(time.time())
     name = settings.served_model_name
 
-    @router.get("/models")
+    @router.get(
+        "/models", response_model=None, responses=replies(ModelList, NotReadyError)
+    )
     async def models() -> dict[str, Any]:
         """List the one model."""
         model = {
@@ -56,7 +67,10 @@ def openai_router(
         }
         return {"object": "list", "data": [model]}
 
-    @router.post("/chat/completions", response_model=None)
+    errors = (*OF_ANY_GENERATION, ModelNotFoundError)
+    chat_replies = replies(ChatCompletion, *errors, events=ChatCompletionChunk)
+
+    @router.post("/chat/completions", response_model=None, responses=chat_replies)
     async def chat_completions(body: ChatCompletionBody, request: Request) -> Response:
         """Answer a conversation."""
         reader = lifecycle.reader
@@ -70,7 +84,9 @@ def openai_router(
         shapes = ChatShapes(reader, bool(body.logprobs))
         return await _send(request, body, reply, shapes, service.timeout)
 
-    @router.post("/completions", response_model=None)
+    completion_replies = replies(Completion, *errors, events=CompletionChunk)
+
+    @router.post("/completions", response_model=None, responses=completion_replies)
     async def completions(body: CompletionBody, request: Request) -> Response:
         """Continue one prompt or several."""
         reader = lifecycle.reader

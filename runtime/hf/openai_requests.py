@@ -1,5 +1,6 @@
 """Bodies of the OpenAI endpoints as requests for the engine."""
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.errors import InvalidRequestError, ModelNotFoundError, shown
 from pykaito.runtime.hf.openai_schema import (
+    DIGITS,
     ChatCompletionBody,
     CompletionBody,
     SamplingFields,
@@ -18,9 +20,6 @@ DEFAULT_COMPLETION_TOKENS = 16
 
 #: Temperatures below are greedy: dividing logits by less overflows.
 LEAST_TEMPERATURE = 1e-4
-
-#: Digits of a token id; Python refuses to read numbers of thousands of them.
-LONGEST_ID = 20
 
 Tokens = tuple[int, ...]
 
@@ -63,7 +62,7 @@ def chat_request(
     wanted = body.max_completion_tokens
     if wanted is None:
         field, wanted = "max_tokens", body.max_tokens
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise InvalidRequestError(
             "top_logprobs: found without logprobs, set logprobs to true",
             param="top_logprobs",
@@ -181,7 +180,7 @@ def sampling_options(
 def _logit_bias(body: SamplingFields, reader: PromptReader) -> dict[int, float]:
     bias = {}
     for token, value in (body.logit_bias or {}).items():
-        if not token.isdecimal() or len(token) > LONGEST_ID:
+        if not re.fullmatch(DIGITS, token):
             raise InvalidRequestError(
                 f"logit_bias: found {shown(token)}, must be a token id",
                 param="logit_bias",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pykaito.runtime.hf.body import Body, Text
+from pykaito.runtime.hf.body import Body, Integer, Text
 
 #: Answers to one prompt, beams included: each takes memory of its own.
 MAX_SEQUENCES = 32
@@ -49,9 +49,33 @@ HARMLESS: tuple[Any, ...] = (
     *(None, [], {}, False, "none", "auto", ["text"], {"type": "text"}),
 )
 
+
+def _is_harmless(value: Any) -> bool:
+    """Whether it is one of `HARMLESS`; to Python 0 is False as well."""
+    return any(type(value) is type(one) and value == one for one in HARMLESS)
+
+
+def _with_dropped(schema: dict[str, Any]) -> None:
+    """Describe the fields that are gone before the others are looked at."""
+    schema["properties"] |= {
+        name: {"description": "Accepted, and changes nothing."}
+        for name in sorted(IGNORED)
+    }
+    schema["properties"] |= {
+        name: {
+            "description": f"Not supported: {reason}. These values ask for nothing.",
+            "enum": list(HARMLESS),
+        }
+        for name, reason in UNSUPPORTED.items()
+    }
+
+
 StopTexts = Annotated[
     list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)
 ]
+
+#: A token id as the name of a field; Python refuses to read thousands of digits.
+DIGITS = "^[0-9]{1,20}$"
 
 #: The most that a request may add to a token's logit, or take from it.
 MOST_BIAS = 100.0
@@ -71,6 +95,7 @@ def _keep_one_wrong(bias: Any) -> Any:
 LogitBias = Annotated[
     dict[str, Annotated[float, Field(ge=-MOST_BIAS, le=MOST_BIAS)]],
     BeforeValidator(_keep_one_wrong),
+    Field(json_schema_extra={"propertyNames": {"pattern": DIGITS}}),
 ]
 
 
@@ -84,20 +109,22 @@ class StreamOptions(Body):
 class SamplingFields(Body):
     """The fields that both endpoints have."""
 
+    model_config = ConfigDict(json_schema_extra=_with_dropped)
+
     #: Nothing means the one model there is.
     model: str | None = None
-    n: Annotated[int, Field(ge=1, le=MAX_SEQUENCES)] | None = None
+    n: Annotated[Integer, Field(ge=1, le=MAX_SEQUENCES)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     #: Not OpenAI's, but vLLM's and so in use: 0 or -1 switches it off.
-    top_k: Annotated[int, Field(ge=-1)] | None = None
+    top_k: Annotated[Integer, Field(ge=-1)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: LogitBias | None = None
     stop: str | StopTexts | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -109,7 +136,7 @@ class SamplingFields(Body):
         harmless = {
             name
             for name, value in body.items()
-            if name in UNSUPPORTED and value in HARMLESS
+            if name in UNSUPPORTED and _is_harmless(value)
         }
         return {
             name: value
@@ -145,13 +172,14 @@ class ChatCompletionBody(SamplingFields):
     """The body of /v1/chat/completions."""
 
     messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[Integer, Field(ge=1)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = None
 
 
-TokenIds = Annotated[list[int], Field(min_length=1, fail_fast=True)]
+TokenId = Annotated[Integer, Field(json_schema_extra={"minimum": 0})]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
 Prompts = Annotated[
     list[Text | TokenIds],
     Field(min_length=1, max_length=MAX_SEQUENCES, fail_fast=True),
@@ -162,5 +190,5 @@ class CompletionBody(SamplingFields):
     """The body of /v1/completions."""
 
     prompt: Text | TokenIds | Prompts
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = None

@@ -14,5 +14,6 @@ adds to vLLM:
     stages         how far it is, by what vLLM writes
     probe          /health/active: whether a token comes
     rate_limit     429 where too many requests wait
-    middleware     the end of the start and the two above, as vLLM loads them
+    openapi        the two above in /openapi.json
+    middleware     the end of the start and the three above, as vLLM loads them
 """

@@ -21,6 +21,7 @@ DEFAULTS = {
 HAND_OVER = "pykaito.runtime.vllm.middleware.HandOver"
 RATE_LIMIT = "pykaito.runtime.vllm.middleware.RateLimit"
 ACTIVE_HEALTH = "pykaito.runtime.vllm.middleware.ActiveHealth"
+DESCRIPTION = "pykaito.runtime.vllm.middleware.Description"
 ADAPTER_UPDATES = "pykaito.runtime.vllm.adapter_updates.AdapterUpdates"
 
 #: Options that vLLM had once and KAITO's own template still sets.
@@ -76,7 +77,8 @@ def command_line(
         LoadError: an adapter has a rank that vLLM does not serve.
     """
     names = {_name(word) for word in given if word.startswith("--")}
-    middleware = [HAND_OVER, *([RATE_LIMIT] if limited else ()), ACTIVE_HEALTH]
+    limits = [RATE_LIMIT] if limited else []
+    middleware = [HAND_OVER, DESCRIPTION, *limits, ACTIVE_HEALTH]
     if adapters.follows:
         middleware.append(ADAPTER_UPDATES)
     return [

@@ -12,11 +12,10 @@ from prometheus_client import REGISTRY, Counter
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pykaito.runtime.vllm.openapi import ACTIVE_HEALTH, described
 from pykaito.runtime.vllm.probe import ActivityProbe
 from pykaito.runtime.vllm.rate_limit import PATHS, RETRY_AFTER, Admission, refusal
 from pykaito.runtime.vllm.starting import current
-
-ACTIVE_HEALTH = "/health/active"
 
 #: vLLM's own metrics, by the names that they are registered under.
 TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
@@ -99,6 +98,28 @@ class RateLimit:
             return
         with self._admission.enter():
             await self._app(scope, receive, send)
+
+
+class Description:
+    """Has /openapi.json describe what this runtime adds to vLLM."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let everything pass; vLLM serves the description that its app holds."""
+        if scope["type"] == "http" and scope["path"] == scope["app"].openapi_url:
+            app = scope["app"]
+            if app.openapi_schema is None:
+                app.openapi_schema = described(app.openapi(), vllm_version())
+        await self._app(scope, receive, send)
+
+
+def vllm_version() -> str:
+    """Return the version of the vLLM that serves."""
+    from vllm import __version__  # noqa: PLC0415 - a test has no vLLM
+
+    return str(__version__)
 
 
 async def one_token(engine: Any) -> None:

@@ -3,17 +3,21 @@
 One Workspace goes through all of it, in the order of the tests.
 """
 
+import asyncio
 import json
+import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 import torch
-from openai import NotFoundError, OpenAI
+from langchain_openai import ChatOpenAI
+from openai import BadRequestError, NotFoundError, OpenAI
+from pydantic import BaseModel, SecretStr
 from safetensors.torch import load_file
 from tenacity import (
     retry,
@@ -30,7 +34,9 @@ from hack.images.delivery import deliver
 from hack.images.vllm.chat_templates import LICENCE, TEMPLATES
 from hack.weights import adapter_folder, deliver_adapter, deliver_model, model_folder
 from pykaito.runtime.presets.vllm_flags import CHAT_TEMPLATES
+from tests.e2e.vllm_api import comparable, promised
 from tests.e2e.workspaces import SERVING_SECONDS, Applied, Kubectl, port_forward
+from tests.schemathesis_run import ask
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(1800)]
 
@@ -45,6 +51,16 @@ TOLERANCE = 1e-3
 
 PROMPT = "What is Kubernetes?"
 TOKENS = 4
+#: Requests to each endpoint.
+EXAMPLES = 20 * int(os.environ.get("SOAK_FACTOR", "1"))
+#: What the server's processes may grow by while they answer them: vLLM keeps grammars
+#: that were compiled, the largest here of some MB, and its allocators keep what was
+#: free once. A tenth of what such a server has.
+GROWTH = 128 * 2**20
+#: Clients that leave, and how many are there together: no more than are served.
+HANG_UPS = 96
+AT_ONCE = 12
+
 STRENGTHS = {"phi-2": 0.0, "whole": 1.0, "half": 0.5}
 WEAKER = 0.25
 
@@ -62,6 +78,12 @@ for path in sorted(Path({CHAT_TEMPLATES!r}).glob("*.jinja")):
     _compile_jinja_template(path.read_text())
     print(path.name)
 """
+
+
+class Light(BaseModel):
+    """A traffic light."""
+
+    colour: Literal["red", "green"]
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +153,40 @@ def url(kubeconfig: Path, serving: Applied) -> Iterator[str]:
 @pytest.fixture
 def client(url: str) -> OpenAI:
     return OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120, max_retries=0)
+
+
+def run_in_image(serving: Applied, script: str) -> str:
+    return serving.kubectl(
+        *("exec", "-i", f"deployment/{serving.name}", "-c", serving.name),
+        *("--", "python3", "-"),
+        stdin=script,
+        timeout=240,
+    )
+
+
+def resident(serving: Applied) -> int:
+    """Return the bytes in memory of all processes of the server, less files."""
+    script = "cat /proc/[0-9]*/status"
+    status = serving.kubectl(
+        *("exec", f"deployment/{serving.name}", "-c", serving.name),
+        *("--", "sh", "-c", script),
+    )
+    lines = [line.split() for line in status.splitlines()]
+    return sum(int(line[1]) * 1024 for line in lines if line[0] == "RssAnon:")
+
+
+@retry(
+    stop=stop_after_delay(30),
+    wait=wait_fixed(1),
+    retry=retry_if_result(bool),
+    retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+)
+def unfinished(url: str) -> float:
+    """Return how many requests the engine has, once it has none or after a while."""
+    text = httpx.get(f"{url}/metrics", timeout=60).text
+    names = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
+    lines = (line for line in text.splitlines() if line.startswith(names))
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 @pytest.fixture(scope="module")
@@ -227,14 +283,92 @@ def test_the_options_of_a_configuration_are_those_of_the_image(
     serving: Applied,
 ) -> None:
     script = (paths.ROOT / "hack" / "vllm_options.py").read_text()
-    found = serving.kubectl(
-        *("exec", "-i", f"deployment/{serving.name}", "-c", serving.name),
-        *("--", "python3", "-"),
-        stdin=script,
-        timeout=240,
-    )
     known = paths.ROOT / "runtime" / "presets" / "vllm_options.yaml"
-    assert found == known.read_text()
+    assert run_in_image(serving, script) == known.read_text()
+
+
+def test_the_description_of_the_api_is_that_of_the_image(
+    serving: Applied, url: str
+) -> None:
+    text = (paths.ROOT / "docs" / "openapi" / "vllm.json").read_text()
+    committed = comparable(json.loads(text))
+    script = (paths.ROOT / "hack" / "vllm_openapi.py").read_text()
+    assert comparable(json.loads(run_in_image(serving, script))) == committed
+    # A model that does more than generate has more endpoints.
+    assert comparable(httpx.get(f"{url}/openapi.json").json()) == committed
+
+
+def test_no_request_makes_it_fail_or_hang(
+    serving: Applied, url: str, tmp_path: Path
+) -> None:
+    schema = promised(httpx.get(f"{url}/openapi.json").json(), "phi-2")
+    before = resident(serving)
+    found = ask(
+        schema,
+        url,
+        tmp_path,
+        *("--phases=fuzzing", f"--max-examples={EXAMPLES}", "--warnings=off"),
+        "--checks=status_code_conformance,content_type_conformance,"
+        "response_headers_conformance,response_schema_conformance,"
+        "a_stream_has_an_end,every_reply_is_counted,only_known_bodies_make_it_fail",
+        hooks="tests.e2e.vllm_checks",
+        seconds=600,
+    )
+    for path in ("/v1/completions", "/v1/chat/completions", "/tokenize"):
+        assert found[f"POST {path} 200"]
+        assert found[f"POST {path} 400"]
+    assert httpx.get(f"{url}/health/active", timeout=30).status_code == 200
+    assert not unfinished(url)
+    assert resident(serving) - before < GROWTH
+
+
+async def test_clients_that_hang_up_leave_nothing_behind(url: str) -> None:
+    """Of more than may run and wait: if they counted on, the last would get 429."""
+    body = {"model": "phi-2", "prompt": PROMPT, "max_tokens": 200, "stream": True}
+
+    async def hang_up(http: httpx.AsyncClient) -> int:
+        async with http.stream("POST", "/v1/completions", json=body) as reply:
+            await anext(reply.aiter_lines())
+            return reply.status_code
+
+    async with httpx.AsyncClient(base_url=url, timeout=120) as http:
+        for _ in range(HANG_UPS // AT_ONCE):
+            together = await asyncio.gather(*(hang_up(http) for _ in range(AT_ONCE)))
+            assert set(together) == {200}
+    assert not unfinished(url)
+
+
+@pytest.fixture
+def chat(url: str) -> ChatOpenAI:
+    return ChatOpenAI(
+        model="phi-2",
+        base_url=f"{url}/v1",
+        api_key=SecretStr("none"),
+        temperature=0,
+        max_retries=0,
+        stream_usage=True,
+        # Or random weights write spaces for ever where JSON has room for them.
+        presence_penalty=2,
+        max_completion_tokens=100,
+    )
+
+
+def test_langchain_gets_answers_whole_and_in_parts(chat: ChatOpenAI) -> None:
+    whole = chat.invoke(PROMPT)
+    assert whole.usage_metadata
+    parts = list(chat.stream(PROMPT))
+    assert "".join(part.text for part in parts) == whole.text != ""
+
+
+def test_langchain_gets_output_of_a_structure(chat: ChatOpenAI) -> None:
+    """A model of random weights as well: it has no other tokens to choose from."""
+    structured = chat.with_structured_output(Light, method="json_schema")
+    assert isinstance(structured.invoke(PROMPT), Light)
+
+
+def test_langchain_is_told_that_a_model_calls_no_tools(chat: ChatOpenAI) -> None:
+    with pytest.raises(BadRequestError, match="--enable-auto-tool-choice"):
+        chat.bind_tools([Light]).invoke(PROMPT)
 
 
 def test_another_strength_is_served_by_the_same_pod(

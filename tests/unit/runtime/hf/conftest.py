@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 # Before torch is imported: workers of a parallel run share few cores.
@@ -24,6 +24,7 @@ from pykaito.runtime.hf.flags import Settings, parse_flags
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.loading import LoadedModel, load_model
 from pykaito.runtime.hf.progress import Progress
+from pykaito.runtime.hf.server import listen
 from pykaito.runtime.hf.start_engine import StartedEngine, start_engine
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -80,7 +81,7 @@ class RunningServer:
         self.lifecycle = Lifecycle()
         if started is not None:
             self.become_ready(started)
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen(replace(settings, host="127.0.0.1", port=0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             build_app(settings, self.lifecycle),

@@ -217,3 +217,11 @@ def test_the_documented_json_is_the_one_in_the_documents(server: Any) -> None:
     schema = server.http.get("/openapi.json").json()
     known = schema["components"]["schemas"]["GenerateKwargs"]["properties"]
     assert fields <= set(known)
+
+
+def test_null_is_the_default_of_known_fields_alone(server: Any) -> None:
+    body = {"prompt": "a", "prefix": None, "generate_kwargs": {"top_k": None}}
+    assert server.http.post("/chat", json=body).status_code == 200
+    reply = server.http.post("/chat", json=body | {"promt": None})
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "promt"

@@ -158,6 +158,14 @@ def test_a_completion_has_log_probabilities_if_asked(server: Any) -> None:
     assert found.text_offset[2] == len(found.tokens[0]) + len(found.tokens[1])
 
 
+def test_a_number_without_a_fraction_is_an_integer(server: Any) -> None:
+    body = {"prompt": [40.0, 41], "max_tokens": 2.0}
+    reply = server.http.post("/v1/completions", json=body)
+    assert reply.json()["usage"]["completion_tokens"] == 2
+    body["max_tokens"] = 2.5
+    assert server.http.post("/v1/completions", json=body).status_code == 400
+
+
 def test_fields_that_change_no_answer_are_accepted(server: Any) -> None:
     chat(server, user="me", metadata={"a": "b"}, store=False, tools=[])
     chat(server, response_format={"type": "text"}, tool_choice="none")

@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from pykaito.runtime.hf import main as entry
+from pykaito.runtime.hf.flags import parse_flags
 from pykaito.runtime.hf.loading import LoadedModel
+from pykaito.runtime.hf.server import listen
 
 from .conftest import EXACT, ROOT
 from .lora import factors, write_adapter
@@ -125,6 +127,14 @@ def test_a_server_loads_with_its_port_open_and_drains_on_sigterm(
         assert events[-1] == "data: [DONE]"
         assert json.loads(events[-2][6:])["choices"][0]["finish_reason"] == "length"
         assert server.wait() == 0
+
+
+def test_a_reply_does_not_wait_for_the_acknowledgement_of_its_beginning() -> None:
+    listener = listen(parse_flags(["--host=127.0.0.1", "--port=0"]))
+    with listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_command_of_older_workspaces_serves_and_can_be_stopped(

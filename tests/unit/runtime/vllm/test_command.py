@@ -135,13 +135,14 @@ def test_an_adapter_with_more_rank_than_vllm_serves_is_named() -> None:
 
 
 def test_requests_are_limited_unless_told_otherwise() -> None:
-    limit, health = f"--middleware={command.RATE_LIMIT}", "--middleware=" + (
-        command.ACTIVE_HEALTH
-    )  # fmt: skip
-    hand_over = f"--middleware={command.HAND_OVER}"
-    assert [w for w in line() if "middleware" in w] == [hand_over, limit, health]
+    names = (
+        *(command.HAND_OVER, command.DESCRIPTION),
+        *(command.RATE_LIMIT, command.ACTIVE_HEALTH),
+    )
+    given = [f"--middleware={name}" for name in names]
+    assert [w for w in line() if "middleware" in w] == given
     unlimited = line(limited=False)
-    assert [w for w in unlimited if "middleware" in w] == [hand_over, health]
+    assert [w for w in unlimited if "middleware" in w] == [*given[:2], given[3]]
 
 
 def test_the_syntax_is_that_of_the_parser() -> None:

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
+from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,7 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pykaito.runtime.vllm import middleware
-from pykaito.runtime.vllm.middleware import ActiveHealth, RateLimit, total
+from pykaito.runtime.vllm.middleware import (
+    ActiveHealth,
+    Description,
+    RateLimit,
+    total,
+)
+from pykaito.runtime.vllm.rate_limit import refusal
 
 AT_ONCE = 2
 
@@ -129,6 +137,26 @@ async def test_an_engine_that_is_dead_is_unhealthy(server: Server) -> None:
     answer = await server.http.get("/health/active")
     assert answer.status_code == 503
     assert "EngineCore died" in answer.json()["reason"]
+
+
+async def test_the_description_has_what_this_runtime_adds(monkeypatch: Any) -> None:
+    monkeypatch.setattr(middleware, "vllm_version", lambda: "0.32.0")
+    app = FastAPI()
+    for path in ("/v1/completions", "/version"):
+        app.add_api_route(path, lambda: None, methods=["POST"])
+    app.add_middleware(Description)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
+        for _ in range(2):
+            found = (await http.get("/openapi.json")).json()
+        assert (await http.post("/version")).status_code == 200
+    assert found["info"]["version"] == "0.32.0"
+    paths = found["paths"]
+    limited = paths["/v1/completions"]["post"]["responses"]["429"]
+    schema = limited["content"]["application/json"]["schema"]
+    assert jsonschema_rs.is_valid(schema, refusal(AT_ONCE))
+    assert "429" not in paths["/version"]["post"]["responses"]
+    assert set(paths["/health/active"]["get"]["responses"]) == {"200", "503"}
 
 
 def test_a_metric_is_summed_over_engines(monkeypatch: Any) -> None:

@@ -125,6 +125,7 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
     assert told["chat_template"] is None
     assert [name.rpartition(".")[2] for name in told["middleware"]] == [
         "HandOver",
+        "Description",
         "RateLimit",
         "ActiveHealth",
     ]
