@@ -22,6 +22,7 @@ HAND_OVER = "pykaito.runtime.vllm.middleware.HandOver"
 RATE_LIMIT = "pykaito.runtime.vllm.middleware.RateLimit"
 ACTIVE_HEALTH = "pykaito.runtime.vllm.middleware.ActiveHealth"
 DESCRIPTION = "pykaito.runtime.vllm.middleware.Description"
+CLOSED = "pykaito.runtime.vllm.middleware.Closed"
 ADAPTER_UPDATES = "pykaito.runtime.vllm.adapter_updates.AdapterUpdates"
 
 #: Options that vLLM had once and KAITO's own template still sets.
@@ -78,7 +79,7 @@ def command_line(
     """
     names = {_name(word) for word in given if word.startswith("--")}
     limits = [RATE_LIMIT] if limited else []
-    middleware = [HAND_OVER, DESCRIPTION, *limits, ACTIVE_HEALTH]
+    middleware = [HAND_OVER, DESCRIPTION, *limits, ACTIVE_HEALTH, CLOSED]
     if adapters.follows:
         middleware.append(ADAPTER_UPDATES)
     return [

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY, Counter
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pykaito.runtime.vllm.openapi import ACTIVE_HEALTH, described
+from pykaito.runtime.vllm.openapi import ACTIVE_HEALTH, CLOSED, described
 from pykaito.runtime.vllm.probe import ActivityProbe
 from pykaito.runtime.vllm.rate_limit import PATHS, RETRY_AFTER, Admission, refusal
 from pykaito.runtime.vllm.starting import current
@@ -98,6 +98,21 @@ class RateLimit:
             return
         with self._admission.enter():
             await self._app(scope, receive, send)
+
+
+class Closed:
+    """Keeps from clients what is for who operates the server."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as where there is nothing, and let everything else pass."""
+        if scope["type"] == "http" and scope["path"].rstrip("/") in CLOSED:
+            answer = JSONResponse({"detail": "Not Found"}, 404)
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class Description:

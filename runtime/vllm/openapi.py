@@ -9,6 +9,9 @@ TITLE = "pykaito vLLM runtime"
 
 ACTIVE_HEALTH = "/health/active"
 
+#: vLLM's endpoints that change how many engines there are, or tell of it.
+CLOSED = frozenset({"/scale_elastic_ep", "/is_scaling_elastic_ep"})
+
 #: vLLM's own has a number for its code.
 _ERROR = {
     "type": "object",
@@ -41,7 +44,7 @@ _TOO_MANY = {
 
 
 def described(schema: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """Return vLLM's description with this runtime's endpoint and its 429.
+    """Return vLLM's description with what this runtime adds, less what it closes.
 
     Args:
         schema: as vLLM makes it.
@@ -50,6 +53,7 @@ def described(schema: Mapping[str, Any], version: str) -> dict[str, Any]:
     paths = {
         path: {method: _limited(path, one) for method, one in operations.items()}
         for path, operations in schema["paths"].items()
+        if path not in CLOSED
     }
     active = {
         "summary": "Active Health",

@@ -8,10 +8,13 @@ PATHS = frozenset(
     {
         "/v1/completions",
         "/v1/chat/completions",
+        "/v1/chat/completions/batch",
         "/v1/responses",
         "/v1/messages",
         "/v1/embeddings",
         "/v1/rerank",
+        "/generative_scoring",
+        "/invocations",
         "/tokenize",
         "/pooling",
         "/score",

@@ -273,6 +273,11 @@ def test_adapters_cannot_be_loaded_by_clients(url: str) -> None:
     assert httpx.post(f"{url}/v1/load_lora_adapter", json=body).status_code == 404
 
 
+def test_engines_cannot_be_scaled_by_clients(url: str) -> None:
+    body = {"new_data_parallel_size": 2}
+    assert httpx.post(f"{url}/scale_elastic_ep", json=body).status_code == 404
+
+
 def test_metrics_are_vllms_and_ours(url: str) -> None:
     text = httpx.get(f"{url}/metrics", timeout=60).text
     assert 'vllm:num_requests_running{engine="0",model_name="phi-2"}' in text

@@ -137,12 +137,12 @@ def test_an_adapter_with_more_rank_than_vllm_serves_is_named() -> None:
 def test_requests_are_limited_unless_told_otherwise() -> None:
     names = (
         *(command.HAND_OVER, command.DESCRIPTION),
-        *(command.RATE_LIMIT, command.ACTIVE_HEALTH),
+        *(command.RATE_LIMIT, command.ACTIVE_HEALTH, command.CLOSED),
     )
     given = [f"--middleware={name}" for name in names]
     assert [w for w in line() if "middleware" in w] == given
     unlimited = line(limited=False)
-    assert [w for w in unlimited if "middleware" in w] == [*given[:2], given[3]]
+    assert [w for w in unlimited if "middleware" in w] == [*given[:2], *given[3:]]
 
 
 def test_the_syntax_is_that_of_the_parser() -> None:

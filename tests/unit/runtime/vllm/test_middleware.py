@@ -18,6 +18,7 @@ from starlette.routing import Route
 from pykaito.runtime.vllm import middleware
 from pykaito.runtime.vllm.middleware import (
     ActiveHealth,
+    Closed,
     Description,
     RateLimit,
     total,
@@ -48,7 +49,7 @@ class Server:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.engine = Engine()
-        paths = ("/v1/completions", "/health", "/v1/models")
+        paths = ("/v1/completions", "/health", "/v1/models", "/scale_elastic_ep")
         app = Starlette(
             routes=[Route(path, self.answer, methods=["GET", "POST"]) for path in paths]
         )
@@ -59,6 +60,7 @@ class Server:
         )
         app.add_middleware(RateLimit)
         app.add_middleware(ActiveHealth)
+        app.add_middleware(Closed)
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://server"
         )
@@ -126,6 +128,14 @@ async def test_what_takes_no_engine_is_never_refused(
         assert (await server.http.get(path)).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/scale_elastic_ep", "/scale_elastic_ep/"])
+async def test_clients_cannot_change_how_many_engines_there_are(
+    server: Server, path: str
+) -> None:
+    body = {"new_data_parallel_size": 2}
+    assert (await server.http.post(path, json=body)).status_code == 404
+
+
 async def test_health_is_the_engines(server: Server) -> None:
     answer = await server.http.get("/health/active")
     assert (answer.status_code, answer.json()["status"]) == (200, "Healthy")
@@ -142,7 +152,7 @@ async def test_an_engine_that_is_dead_is_unhealthy(server: Server) -> None:
 async def test_the_description_has_what_this_runtime_adds(monkeypatch: Any) -> None:
     monkeypatch.setattr(middleware, "vllm_version", lambda: "0.32.0")
     app = FastAPI()
-    for path in ("/v1/completions", "/version"):
+    for path in ("/v1/completions", "/version", "/scale_elastic_ep"):
         app.add_api_route(path, lambda: None, methods=["POST"])
     app.add_middleware(Description)
     transport = httpx.ASGITransport(app)
@@ -156,6 +166,7 @@ async def test_the_description_has_what_this_runtime_adds(monkeypatch: Any) -> N
     schema = limited["content"]["application/json"]["schema"]
     assert jsonschema_rs.is_valid(schema, refusal(AT_ONCE))
     assert "429" not in paths["/version"]["post"]["responses"]
+    assert "/scale_elastic_ep" not in paths
     assert set(paths["/health/active"]["get"]["responses"]) == {"200", "503"}
 
 

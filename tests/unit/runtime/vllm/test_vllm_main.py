@@ -128,6 +128,7 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
         "Description",
         "RateLimit",
         "ActiveHealth",
+        "Closed",
     ]
     assert told["lora"] == "0"
     assert '"keys": ["max_probe_steps"]' in err
