@@ -98,7 +98,9 @@ class RunningServer:
         )
 
     def become_ready(self, started: StartedEngine) -> None:
-        self.lifecycle.ready(started.engine, started.reader, started.defaults)
+        self.lifecycle.ready(
+            started.engine, started.reader, started.defaults, started.adapters
+        )
 
     def stop(self) -> None:
         self.openai.close()
