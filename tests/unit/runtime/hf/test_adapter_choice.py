@@ -278,14 +278,15 @@ async def test_several_answers_to_one_prompt_are_its_adapters(adapted: Load) -> 
     stop(engine)
 
 
+@pytest.mark.parametrize("beside", [ALL, (None,)])
 async def test_generate_answers_with_the_adapter_while_the_batch_has_others(
-    adapted: Load,
+    beside: Sequence[str | None], adapted: Load
 ) -> None:
     model = adapted("llama")
     beams = GREEDY | {"num_beams": 3}
     prompts = random_prompts(2)
     searched = everybody(prompts, options=beams, max_new_tokens=12)
-    batched = everybody(prompts)
+    batched = [one for one in everybody(prompts) if one.adapter in beside]
     right = []
     for one in searched:
         ids = torch.tensor([one.prompt])
