@@ -11,17 +11,26 @@ itself stands, the middle is zero. It is taken in float32 and added before the
 output is rounded to its type. A step that asks for no adapter does without.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from pykaito.runtime.hf.adapter_choice import CHOSEN, Choice
 from pykaito.runtime.hf.lora_files import AdapterFiles
 from pykaito.runtime.hf.lora_merge import Opened, factor, opened
 
+log = logging.getLogger(__name__)
+
 Tensor = Any  # torch publishes no types that strict mode can read
 Module = Any
+
+#: Ways to compute an output that are known to be input times weights.
+PLAIN = (torch.nn.Linear.forward, torch.nn.Embedding.forward, Conv1D.forward)
+#: How far another way may be from that, as a share: rounding of bfloat16.
+TOLERANCE = 0.02
 
 
 def correct_by_choice(
@@ -35,7 +44,8 @@ def correct_by_choice(
 
     Returns:
         What each adapter's name stands for: None where the others are of no
-        strength, so that it is the merged model itself.
+        strength, so that it is the merged model itself. Nothing if they cannot be
+        told apart: a module makes of its weights more than a product.
     """
     strong = [
         place
@@ -46,24 +56,54 @@ def correct_by_choice(
         one.adapter.name: place if set(strong) - {place} else None
         for place, one in enumerate(adapters)
     }
-    if any(choice is not None for choice in choices.values()):
-        with opened([adapters[place] for place in strong]) as files:
-            _install(model, dict(zip(strong, files, strict=True)))
+    if all(choice is None for choice in choices.values()):
+        return choices
+    names = sorted({name for place in strong for name in adapters[place].factors})
+    modules = {name: model.get_submodule(name) for name in names}
+    scales = {name: _scale(module) for name, module in modules.items()}
+    unknown = [name for name, scale in scales.items() if scale is None]
+    if unknown:
+        log.warning(
+            "no adapter can be asked for by its name",
+            extra={
+                "reason": f"{unknown[0]}: a {type(modules[unknown[0]]).__name__} is "
+                "more than its weights"
+            },
+        )
+        return {}
+    with opened([adapters[place] for place in strong]) as files:
+        for name, module in modules.items():
+            mine = {
+                place: pair
+                for place, pair in zip(strong, files, strict=True)
+                if name in pair[0].factors and pair[0].share_of(name)
+            }
+            if mine:
+                correction = _Correction(name, module, mine, scales[name])
+                module.register_forward_hook(correction)
     return choices
 
 
-def _install(model: Module, adapters: dict[int, Opened]) -> None:
-    """Correct every module that an adapter has changed."""
-    names = {name for one, _ in adapters.values() for name in one.factors}
-    for name in sorted(names):
-        mine = {
-            place: (one, tensors)
-            for place, (one, tensors) in adapters.items()
-            if name in one.factors and one.share_of(name)
-        }
-        if mine:
-            module = model.get_submodule(name)
-            module.register_forward_hook(_Correction(name, module, mine))
+def _scale(module: Module) -> float | None:
+    """Return how often its input times its weights a module gives; None: it differs."""
+    if type(module).forward in PLAIN:
+        return 1.0
+    weight, bias = module.weight, getattr(module, "bias", None)
+    # Gemma's embeddings have one.
+    scale = float(torch.as_tensor(getattr(module, "embed_scale", 1.0)).to(weight.dtype))
+    if isinstance(module, torch.nn.Embedding):
+        inputs = torch.arange(2, device=weight.device)[None]
+        expected = weight[inputs] * scale
+    else:
+        width = weight.shape[1]
+        inputs = torch.linspace(-1, 1, width).to(weight)[None, None]
+        expected = inputs @ weight.T + (0 if bias is None else bias)
+    try:
+        with torch.no_grad():
+            error = (module(inputs) - expected).norm()
+    except Exception:  # noqa: BLE001 - a model's own code may raise anything
+        return None
+    return scale if error <= TOLERANCE * expected.norm() else None
 
 
 class _Correction:
@@ -73,9 +113,12 @@ class _Correction:
         name: The module's.
         module: It has the adapters in its weights.
         adapters: Those that it has, by their place among all.
+        scale: What its output is multiplied by.
     """
 
-    def __init__(self, name: str, module: Module, adapters: dict[int, Opened]) -> None:
+    def __init__(
+        self, name: str, module: Module, adapters: dict[int, Opened], scale: float
+    ) -> None:
         dtype = torch.promote_types(module.weight.dtype, torch.float32)
         self._device = module.weight.device
         self._embeds = isinstance(module, torch.nn.Embedding)
@@ -87,7 +130,7 @@ class _Correction:
             a = factor(one, tensors, pair.a).to(self._device, dtype)
             b = factor(one, tensors, pair.b).to(self._device, dtype)
             inner.append(a)
-            outer.append(b.T * -one.share_of(name))
+            outer.append(b.T * -scale * one.share_of(name))
             owners += [place] * len(a)
         #: To the ranks of all adapters, and from there to the output.
         self._inner = torch.cat(inner).T.contiguous()

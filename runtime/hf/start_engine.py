@@ -59,7 +59,9 @@ def start_engine(
             vocabulary_size=loaded.vocabulary_size,
         ),
         defaults=_sampling_defaults(loaded),
-        adapters=[one.adapter for one in adapters],
+        adapters=[
+            one.adapter for one in adapters if one.adapter.name in loaded.choices
+        ],
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from pykaito.runtime.hf import lora_correction
 from pykaito.runtime.hf.adapters import Adapter
 from pykaito.runtime.hf.batch_engine import BatchEngine
 from pykaito.runtime.hf.engine import GenerationRequest
@@ -323,6 +324,19 @@ def test_adapters_are_listed_behind_the_model(server: Any) -> None:
     for one in adapters:
         assert one["root"].endswith(f"/{one['id']}")
         assert one == model | {"id": one["id"], "root": one["root"], "parent": "phi"}
+
+
+def test_adapters_that_cannot_be_told_apart_are_not_listed(
+    start_server: Any, adapted: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lora_correction, "PLAIN", ())
+    monkeypatch.setattr(lora_correction, "TOLERANCE", -1.0)
+    server = start_server(adapters=adapted("phi3").adapters)
+    (model,) = server.http.get("/v1/models").json()["data"]
+    body = {"model": "legal", "prompt": "a"}
+    assert server.http.post("/v1/completions", json=body).status_code == 404
+    body["model"] = model["id"]
+    assert server.http.post("/v1/completions", json=body).is_success
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -232,3 +232,45 @@ def test_an_adapter_is_the_merged_model_if_the_others_are_of_no_strength(
         torch.testing.assert_close(
             model.effective("linear"), Model().effective("linear")
         )
+
+
+class Scaled(torch.nn.Embedding):
+    """As Gemma's."""
+
+    embed_scale = 7.5
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return super().forward(tokens) * self.embed_scale
+
+
+class Router(torch.nn.Linear):
+    """As those of experts."""
+
+    def forward(self, tokens: torch.Tensor) -> Any:
+        return super().forward(tokens).softmax(-1).topk(2)
+
+
+def test_an_embeddings_scale_is_an_adapters_too(tmp_path: Path) -> None:
+    drawn = {"rank": 2, "alpha": 4, "rslora": False, "strength": 1.0}
+    model, plain = Model(), Model()
+    model.embed = Scaled(TOKENS, WIDTH, _weight=plain.embed.weight.clone())
+    adapters = [
+        written(tmp_path / f"a{seed}", drawn | {"seed": seed, "modules": {"embed"}})[0]
+        for seed in (1, 2)
+    ]
+    assert load(adapters, model) == load(adapters, plain) == {"a1": 0, "a2": 1}
+    with choosing(Chosen.of([1])):
+        right = 7.5 * plain.effective("embed")
+        torch.testing.assert_close(model.effective("embed"), right)
+
+
+def test_adapters_of_what_is_no_product_are_not_told_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Model()
+    model.linear = Router(WIDTH, OUTPUTS)
+    assert load(pair_of(tmp_path, "linear", "head"), model) == {}
+    assert hooked(model) == set()
+    assert "no adapter can be asked for by its name" in caplog.messages
+    reason = "linear: a Router is more than its weights"
+    assert caplog.records[-1].__dict__["reason"] == reason
