@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from pykaito.runtime.hf.adapter_choice import CHOSEN, Choice
+from pykaito.runtime.hf.adapter_choice import CHOSEN, Choice, Chosen
 from pykaito.runtime.hf.lora_files import AdapterFiles
 from pykaito.runtime.hf.lora_merge import Opened, factor, opened
 
@@ -60,17 +60,17 @@ def correct_by_choice(
         return choices
     names = sorted({name for place in strong for name in adapters[place].factors})
     modules = {name: model.get_submodule(name) for name in names}
-    scales = {name: _scale(module) for name, module in modules.items()}
-    unknown = [name for name, scale in scales.items() if scale is None]
-    if unknown:
-        log.warning(
-            "no adapter can be asked for by its name",
-            extra={
-                "reason": f"{unknown[0]}: a {type(modules[unknown[0]]).__name__} is "
-                "more than its weights"
-            },
-        )
-        return {}
+    scales: dict[str, float] = {}
+    for name, module in modules.items():
+        scale = _scale(module)
+        if scale is None:
+            kind = type(module).__name__
+            reason = f"{name}: a {kind} makes more of its weights than a product"
+            log.warning(
+                "no adapter can be asked for by its name", extra={"reason": reason}
+            )
+            return {}
+        scales[name] = scale
     with opened([adapters[place] for place in strong]) as files:
         for name, module in modules.items():
             mine = {
@@ -79,8 +79,8 @@ def correct_by_choice(
                 if name in pair[0].factors and pair[0].share_of(name)
             }
             if mine:
-                correction = _Correction(name, module, mine, scales[name])
-                module.register_forward_hook(correction)
+                # A hook would cost each step some percent, even with nothing to do.
+                module.forward = _Correction(name, module, mine, scales[name])
     return choices
 
 
@@ -107,7 +107,7 @@ def _scale(module: Module) -> float | None:
 
 
 class _Correction:
-    """Takes out of one module's output what others than the chosen adapter added.
+    """A module's forward, less what others than the chosen adapter added to it.
 
     Args:
         name: The module's.
@@ -119,6 +119,7 @@ class _Correction:
     def __init__(
         self, name: str, module: Module, adapters: dict[int, Opened], scale: float
     ) -> None:
+        self._forward = module.forward
         dtype = torch.promote_types(module.weight.dtype, torch.float32)
         self._device = module.weight.device
         self._embeds = isinstance(module, torch.nn.Embedding)
@@ -137,17 +138,18 @@ class _Correction:
         self._outer = torch.cat(outer)
         self._owners = torch.tensor(owners, device=self._device)
 
-    def __call__(self, module: Module, inputs: tuple[Any, ...], output: Tensor) -> Any:
-        """Return the output corrected; see `torch.nn.Module.register_forward_hook`."""
-        del module
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
+        """Return the output for the tokens' choices."""
+        output = self._forward(*inputs, **options)
         chosen = CHOSEN.get()
-        if chosen is None:
-            return None
+        return output if chosen is None else self._correct(chosen, inputs[0], output)
+
+    def _correct(self, chosen: Chosen, inputs: Tensor, output: Tensor) -> Tensor:
         found = output.reshape(-1, output.shape[-1])
         rows = chosen.rows(len(found), self._device)
         if rows is None:
-            return None
-        middle = self._middle(inputs[0], rows.indices)
+            return output
+        middle = self._middle(inputs, rows.indices)
         middle.masked_fill_(rows.adapters == self._owners, 0)
         which = slice(None) if rows.indices is None else rows.indices
         before = found[which].to(middle.dtype)
