@@ -71,7 +71,8 @@ class Adapter(ApiModel):
         | None
     ) = None
     """How much of the adapter to mix in, from "0" to "1"; all of it where absent.
-    vLLM serves each adapter by itself, transformers all of them in one model."""
+    A request that names the adapter is served by it alone; under the model's own name
+    transformers serves all adapters in one model, and vLLM none."""
 
 
 def _differ(self: Sequence[Mapping[str, Any]]) -> bool:

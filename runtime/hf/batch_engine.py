@@ -183,6 +183,7 @@ class BatchEngine:
                 output=SequenceOutput(
                     request, index, end_tokens=end_tokens, decode=self._loaded.decode
                 ),
+                choice=self._loaded.choice(request),
                 sibling=sequences[0] if sequences else None,
             )
             sequences.append(sequence)
@@ -245,7 +246,10 @@ class BatchEngine:
             generation.started_at = generation.started_at or now
         try:
             scores, order = self._runner.forward(
-                [Part(work.span, work.tokens, work.asks) for work in works]
+                [
+                    Part(work.span, work.tokens, work.asks, work.sequence.choice)
+                    for work in works
+                ]
             )
             choices = choose(scores, [works[index].sequence.sampler for index in order])
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a model raises

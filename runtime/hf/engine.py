@@ -34,6 +34,8 @@ class GenerationRequest:
     seed: int | None = None
     #: How many likely tokens to report at each step; None: no probabilities.
     top_logprobs: int | None = None
+    #: The adapter that answers, without the others; None: all of them, merged.
+    adapter: str | None = None
 
     @property
     def beam_search(self) -> bool:

@@ -2,9 +2,10 @@
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pykaito.runtime.hf.adapters import Adapter
 from pykaito.runtime.hf.engine import Engine
 from pykaito.runtime.hf.errors import NotReadyError
 from pykaito.runtime.hf.progress import Progress
@@ -30,17 +31,24 @@ class Lifecycle:
         self._reader: PromptReader | None = None
         #: How the model's makers want tokens chosen, where a request is silent.
         self.defaults: Mapping[str, Any] = {}
+        #: Those that a request may ask for alone, by their names.
+        self.adapters: Mapping[str, Adapter] = {}
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     def ready(
-        self, engine: Engine, reader: PromptReader, defaults: Mapping[str, Any]
+        self,
+        engine: Engine,
+        reader: PromptReader,
+        defaults: Mapping[str, Any],
+        adapters: Iterable[Adapter],
     ) -> None:
         """Take requests from now on, unless the server is to end already."""
         self._engine = engine
         self._reader = reader
         self.defaults = defaults
+        self.adapters = {adapter.name: adapter for adapter in adapters}
         if self.phase is Phase.LOADING:
             self.phase = Phase.READY
 

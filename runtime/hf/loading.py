@@ -8,16 +8,18 @@ import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from pykaito.runtime.hf.adapter_choice import Choice
 from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.flags import Settings
 from pykaito.runtime.hf.hub import HubAnswer, ask_hub, cache_folder
+from pykaito.runtime.hf.lora_correction import correct_by_choice
 from pykaito.runtime.hf.lora_files import AdapterFiles
 from pykaito.runtime.hf.lora_merge import merge_adapters
 from pykaito.runtime.hf.model_source import LoadError
@@ -43,6 +45,8 @@ class LoadedModel:
     context_length: int
     vocabulary_size: int
     chat_template: str | None
+    #: What the names of adapters stand for.
+    choices: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
     def device(self) -> Any:
@@ -55,6 +59,10 @@ class LoadedModel:
             token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
+
+    def choice(self, request: GenerationRequest) -> Choice:
+        """Return which adapter is to answer a request."""
+        return None if request.adapter is None else self.choices[request.adapter]
 
     def end_tokens(self, request: GenerationRequest) -> frozenset[int]:
         """Return the tokens that end a sequence of this request."""
@@ -76,7 +84,7 @@ def load_model(
     Args:
         settings: The flags.
         progress: Told what is being done.
-        adapters: What to merge into its weights.
+        adapters: What to merge into its weights, and to answer by name.
 
     Raises:
         LoadError: if it cannot be served.
@@ -110,9 +118,11 @@ def load_model(
         log.info("loading failed", exc_info=error)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise LoadError(f"cannot load the model {source!r}: {reason}") from error
+    choices: Mapping[str, Choice] = {}
     if adapters:
         progress.begin("merging the adapters")
         merge_adapters(model, adapters)
+        choices = correct_by_choice(model, adapters)
     _set_pad_token(model, tokenizer)
     loaded = LoadedModel(
         model=model,
@@ -120,6 +130,7 @@ def load_model(
         context_length=_context_length(settings, model, tokenizer),
         vocabulary_size=model.get_input_embeddings().num_embeddings,
         chat_template=settings.chat_template or tokenizer.chat_template,
+        choices=choices,
     )
     progress.begin("generating a first token")
     _generate_one_token(loaded)

@@ -66,6 +66,10 @@ class AdapterFiles:
         """The file with the tensors."""
         return self.adapter.folder / WEIGHTS
 
+    def share_of(self, module: str) -> float:
+        """Return what the product of a module's two factors is added with."""
+        return self.adapter.strength * self.config.scaling_of(module)
+
     def error(self, what: str) -> LoadError:
         """Return the error that what the tensors say is wrong."""
         return wrong(self.adapter, self.weights, what)

@@ -4,7 +4,7 @@
 
 The sum is taken in float32 and added once, so that ten adapters cost the one
 rounding to the weights' own type that a single one costs. Merged, an adapter
-takes no time per token; and no request can do without it.
+takes no time per token; `lora_correction` is for requests that ask for one alone.
 """
 
 import contextlib
@@ -44,11 +44,11 @@ def merge_adapters(model: Module, adapters: Sequence[AdapterFiles]) -> None:
         for name, factors in one.factors.items():
             _check_fit(one, name, factors, modules.get(name))
     targets = sorted({name for one in adapters for name in one.factors})
-    with _opened(adapters) as opened, torch.no_grad():
-        for one, tensors in opened:
+    with opened(adapters) as files, torch.no_grad():
+        for one, tensors in files:
             _check_copies(one, tensors, modules)
         for name in targets:
-            mine = [pair for pair in opened if name in pair[0].factors]
+            mine = [pair for pair in files if name in pair[0].factors]
             _add(name, modules[name], mine)
     log.info(
         "adapters merged",
@@ -61,7 +61,8 @@ def merge_adapters(model: Module, adapters: Sequence[AdapterFiles]) -> None:
 
 
 @contextlib.contextmanager
-def _opened(adapters: Sequence[AdapterFiles]) -> Iterator[list[Opened]]:
+def opened(adapters: Sequence[AdapterFiles]) -> Iterator[list[Opened]]:
+    """Open the adapters' tensors while the block runs."""
     with contextlib.ExitStack() as stack:
         yield [
             (one, stack.enter_context(safe_open(one.weights, framework="pt")))
@@ -140,12 +141,11 @@ def _add(name: str, module: Module, adapters: Sequence[Opened]) -> None:
     )
     for one, tensors in adapters:
         factors = one.factors[name]
-        left = _factor(one, tensors, factors.b).to(total)
-        right = _factor(one, tensors, factors.a).to(total)
+        left = factor(one, tensors, factors.b).to(total)
+        right = factor(one, tensors, factors.a).to(total)
         if _lies_transposed(module):
             left, right = right.T, left.T
-        factor = one.adapter.strength * one.config.scaling_of(name)
-        total.addmm_(left, right, alpha=factor)
+        total.addmm_(left, right, alpha=one.share_of(name))
     merged = total.add_(weight).to(weight.dtype)
     if not torch.isfinite(merged).all():
         names = ", ".join(repr(one.adapter.name) for one, _ in adapters)
@@ -158,7 +158,12 @@ def _add(name: str, module: Module, adapters: Sequence[Opened]) -> None:
     module.weight = torch.nn.Parameter(merged, requires_grad=False)
 
 
-def _factor(one: AdapterFiles, tensors: Any, key: str) -> Tensor:
+def factor(one: AdapterFiles, tensors: Any, key: str) -> Tensor:
+    """Read a factor of an adapter, in float32.
+
+    Raises:
+        LoadError: if it holds what is no number.
+    """
     tensor = tensors.get_tensor(key).float()
     if not torch.isfinite(tensor).all():
         raise one.error(f"{key}: holds values that are no numbers")

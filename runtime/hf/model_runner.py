@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pykaito.runtime.hf.adapter_choice import Choice, Chosen, choosing
 from pykaito.runtime.hf.kv_cache import KVCache, LayerShape
 from pykaito.runtime.hf.moving_positions import switching_length
 from pykaito.runtime.hf.ragged_attention import (
@@ -98,6 +99,7 @@ class Part:
     tokens: Sequence[int]
     #: Whether scores are wanted for what comes after them.
     asks: bool = True
+    choice: Choice = None
 
 
 class ModelRunner:
@@ -167,8 +169,10 @@ class ModelRunner:
         tokens: list[int] = []
         positions: list[int] = []
         last: list[int] = []
+        choices: list[Choice] = []
         for part in parts:
             tokens += part.tokens
+            choices += [part.choice] * part.span.count
             positions += range(part.span.start, part.span.end)
             if part.asks:
                 last.append(len(tokens) - 1)
@@ -184,6 +188,7 @@ class ModelRunner:
             batch,
             on_device([tokens], device),
             on_device(positions, device),
+            chosen=Chosen.of(choices, kept=last),
             **options,
         )
         if keep is not None and not self._chooses:
@@ -216,10 +221,16 @@ class _OnEachDevice:
 
 
 def _forward(
-    model: Any, batch: Attend, tokens: Tensor, positions: Tensor, **options: Any
+    model: Any,
+    batch: Attend,
+    tokens: Tensor,
+    positions: Tensor,
+    *,
+    chosen: Chosen | None = None,
+    **options: Any,
 ) -> Tensor:
     """Return the scores after the tokens."""
-    with torch.inference_mode(), _attending(model, batch):
+    with torch.inference_mode(), _attending(model, batch), choosing(chosen):
         return model(
             input_ids=tokens, position_ids=positions[None], use_cache=False, **options
         ).logits[0]

@@ -14,9 +14,9 @@ from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.openai_replies import ChatShapes, CompletionShapes, envelope
 from pykaito.runtime.hf.openai_requests import (
     chat_request,
-    check_model,
     check_places,
     check_stream_options,
+    chosen_adapter,
     completion_prompts,
     completion_request,
 )
@@ -51,21 +51,27 @@ def openai_router(
     created = int(time.time())
     name = settings.served_model_name
 
+    def card(model: str, root: str, parent: str | None) -> dict[str, Any]:
+        return {
+            "id": model,
+            "object": "model",
+            "created": created,
+            "owned_by": OWNER,
+            "root": root,
+            "parent": parent,
+            "max_model_len": lifecycle.reader.context_length,
+        }
+
     @router.get(
         "/models", response_model=None, responses=replies(ModelList, NotReadyError)
     )
     async def models() -> dict[str, Any]:
-        """List the one model."""
-        model = {
-            "id": name,
-            "object": "model",
-            "created": created,
-            "owned_by": OWNER,
-            "root": settings.pretrained_model_name_or_path,
-            "parent": None,
-            "max_model_len": lifecycle.reader.context_length,
-        }
-        return {"object": "list", "data": [model]}
+        """List the model, then its adapters."""
+        served = card(name, settings.pretrained_model_name_or_path, None)
+        adapters = [
+            card(one.name, str(one.folder), name) for one in lifecycle.adapters.values()
+        ]
+        return {"object": "list", "data": [served, *adapters]}
 
     errors = (*OF_ANY_GENERATION, ModelNotFoundError)
     chat_replies = replies(ChatCompletion, *errors, events=ChatCompletionChunk)
@@ -74,13 +80,14 @@ def openai_router(
     async def chat_completions(body: ChatCompletionBody, request: Request) -> Response:
         """Answer a conversation."""
         reader = lifecycle.reader
-        check_model(body.model, name)
+        adapter = chosen_adapter(body.model, name, lifecycle.adapters)
         check_stream_options(body)
         messages = [message.plain() for message in body.messages]
         prompt = await unless_disconnected(request, reader.chat(messages))
-        wanted = chat_request(body, prompt, reader, lifecycle.defaults)
+        wanted = chat_request(body, prompt, reader, lifecycle.defaults, adapter)
         kind = "chat.completion.chunk" if body.stream else "chat.completion"
-        reply = Reply(service, [wanted], envelope(kind, wanted.id, name))
+        model = adapter or name
+        reply = Reply(service, [wanted], envelope(kind, wanted.id, model))
         shapes = ChatShapes(reader, bool(body.logprobs))
         return await _send(request, body, reply, shapes, service.timeout)
 
@@ -90,15 +97,16 @@ def openai_router(
     async def completions(body: CompletionBody, request: Request) -> Response:
         """Continue one prompt or several."""
         reader = lifecycle.reader
-        check_model(body.model, name)
+        adapter = chosen_adapter(body.model, name, lifecycle.adapters)
         check_stream_options(body)
         prompts = await unless_disconnected(request, completion_prompts(body, reader))
         check_places(len(prompts), lifecycle.ready_engine.places)
         wanted = [
-            completion_request(body, prompt, reader, lifecycle.defaults)
+            completion_request(body, prompt, reader, lifecycle.defaults, adapter)
             for prompt in prompts
         ]
-        reply = Reply(service, wanted, envelope("text_completion", wanted[0].id, name))
+        model = adapter or name
+        reply = Reply(service, wanted, envelope("text_completion", wanted[0].id, model))
         with_logprobs = body.logprobs is not None
         shapes = CompletionShapes(reader, with_logprobs=with_logprobs)
         return await _send(request, body, reply, shapes, service.timeout)

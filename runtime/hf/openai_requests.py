@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pykaito.runtime.hf.engine import GenerationRequest
@@ -24,12 +24,22 @@ LEAST_TEMPERATURE = 1e-4
 Tokens = tuple[int, ...]
 
 
-def check_model(name: str | None, served: str) -> None:
-    """Raise `ModelNotFoundError` if another model is asked for; None is ours."""
-    if name is not None and name != served:
-        raise ModelNotFoundError(
-            f"model: found {shown(name)}, this server has {served!r}", param="model"
-        )
+def chosen_adapter(
+    name: str | None, served: str, adapters: Collection[str]
+) -> str | None:
+    """Return the adapter that a request asks for, None for the served model.
+
+    Raises:
+        ModelNotFoundError: if it asks for another model.
+    """
+    if name is None or name == served:
+        return None
+    if name in adapters:
+        return name
+    known = ", ".join(map(repr, (served, *adapters)))
+    raise ModelNotFoundError(
+        f"model: found {shown(name)}, this server has {known}", param="model"
+    )
 
 
 def check_stream_options(body: SamplingFields) -> None:
@@ -56,6 +66,7 @@ def chat_request(
     prompt: Tokens,
     reader: PromptReader,
     defaults: Mapping[str, Any],
+    adapter: str | None,
 ) -> GenerationRequest:
     """Return the request for a chat completion."""
     field = "max_completion_tokens"
@@ -70,7 +81,9 @@ def chat_request(
     room = reader.max_new_tokens(prompt, wanted, param="messages", field=field)
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
     return _request(
-        "chatcmpl", body, prompt, reader, defaults, room=room, logprobs=logprobs
+        *("chatcmpl", body, prompt, reader, defaults, adapter),
+        room=room,
+        logprobs=logprobs,
     )
 
 
@@ -79,6 +92,7 @@ def completion_request(
     prompt: Tokens,
     reader: PromptReader,
     defaults: Mapping[str, Any],
+    adapter: str | None,
 ) -> GenerationRequest:
     """Return the request for a completion of one prompt."""
     wanted = body.max_tokens
@@ -88,7 +102,9 @@ def completion_request(
     else:
         room = reader.max_new_tokens(prompt, wanted, param="prompt", field="max_tokens")
     return _request(
-        "cmpl", body, prompt, reader, defaults, room=room, logprobs=body.logprobs
+        *("cmpl", body, prompt, reader, defaults, adapter),
+        room=room,
+        logprobs=body.logprobs,
     )
 
 
@@ -117,6 +133,7 @@ def _request(
     prompt: Tokens,
     reader: PromptReader,
     defaults: Mapping[str, Any],
+    adapter: str | None,
     *,
     room: int,
     logprobs: int | None,
@@ -142,6 +159,7 @@ def _request(
         stop=tuple(text for text in stop if text),
         seed=body.seed,
         top_logprobs=logprobs,
+        adapter=adapter,
     )
 
 

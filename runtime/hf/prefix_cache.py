@@ -2,7 +2,8 @@
 
 The rows of finished sequences are kept as long as nobody needs their slots. A
 new sequence that begins as one of them, or as a running one, does, copies what
-they have in common instead of computing it.
+they have in common instead of computing it. Keys and values depend on the adapter
+that computed them, so that sequences share them with those of the same choice alone.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pykaito.runtime.hf.adapter_choice import Choice
 from pykaito.runtime.hf.kv_cache import KVCache, Row
 
 #: Tokens in common for which copying is worth the while.
@@ -29,9 +31,9 @@ class PrefixCache:
 
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
-        self._kept: list[tuple[Tokens, Row]] = []
+        self._kept: list[tuple[Tokens, Choice, Row]] = []
 
-    def keep(self, tokens: Sequence[int], row: Row) -> None:
+    def keep(self, tokens: Sequence[int], choice: Choice, row: Row) -> None:
         """Copy a sequence's row, in place of older ones if need be."""
         if row.length < LEAST:
             return
@@ -41,19 +43,20 @@ class PrefixCache:
             if not self.evict():
                 return
         self._cache.copy(row, kept, row.length)
-        self._kept.append((np.asarray(tokens[: row.length]), kept))
+        self._kept.append((np.asarray(tokens[: row.length]), choice, kept))
 
     def evict(self) -> bool:
         """Free the row that was of no use for longest; False if there is none."""
         if not self._kept:
             return False
-        _, row = self._kept.pop(0)
+        _, _, row = self._kept.pop(0)
         self._cache.release(row)
         return True
 
     def reuse(
         self,
         tokens: Sequence[int],
+        choice: Choice,
         row: Row,
         running: Sequence[tuple[Sequence[int], Row]],
     ) -> int:
@@ -63,15 +66,17 @@ class PrefixCache:
 
         Args:
             tokens: The new sequence's.
+            choice: Its adapter.
             row: Its row.
-            running: Sequences in the batch, and their rows.
+            running: Sequences of that choice in the batch, and their rows.
         """
         wanted = np.asarray(tokens[:-1])
         best, source = LEAST - 1, None
-        for had, where in self._kept:
-            common = _common(wanted, had)
-            if common > best:
-                best, source = common, where
+        for had, whose, where in self._kept:
+            if whose == choice:
+                common = _common(wanted, had)
+                if common > best:
+                    best, source = common, where
         for others, where in running:
             if others[0] == tokens[0]:
                 common = _common(wanted, np.asarray(others[: where.length]))
@@ -79,7 +84,7 @@ class PrefixCache:
                     best, source = common, where
         if source is None:
             return 0
-        self._kept.sort(key=lambda kept: kept[1] is source)
+        self._kept.sort(key=lambda kept: kept[2] is source)
         self._cache.copy(source, row, best)
         return best
 

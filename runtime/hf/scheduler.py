@@ -12,6 +12,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import Any
 
+from pykaito.runtime.hf.adapter_choice import Choice
 from pykaito.runtime.hf.batch_sampling import Sampler
 from pykaito.runtime.hf.kv_cache import KVCache, Row
 from pykaito.runtime.hf.prefix_cache import PrefixCache
@@ -27,7 +28,8 @@ STEP_TOKENS = 512
 class Sequence:
     """One answer on its way.
 
-    ``owner`` is whose it is; ``sibling`` has the same prompt and came before.
+    ``owner`` is whose it is; ``sibling`` has the same prompt and choice and came
+    before.
     """
 
     owner: Any
@@ -35,6 +37,7 @@ class Sequence:
     tokens: list[int]
     sampler: Sampler
     output: SequenceOutput
+    choice: Choice = None
     sibling: "Sequence | None" = None
     row: Row | None = None
     #: Tokens whose keys and values are in the row.
@@ -120,7 +123,7 @@ class Scheduler:
         """Take a sequence out; its beginning may serve others."""
         row = sequence.row
         if row is not None and not self._is_far(row.length):
-            self._prefixes.keep(sequence.tokens, row)
+            self._prefixes.keep(sequence.tokens, sequence.choice, row)
         self.drop(sequence)
 
     def drop(self, sequence: Sequence, *, spoiled: bool = False) -> None:
@@ -151,21 +154,23 @@ class Scheduler:
             self._waiting.popleft()
             sequence.row = row
             far = self._is_far(len(sequence.tokens))
-            sequence.computed = 0 if far else self._reuse(sequence.tokens, row)
+            sequence.computed = 0 if far else self._reuse(sequence, row)
             self._running.append(sequence)
 
     def _is_far(self, length: int) -> bool:
         """Whether a sequence of this length has the positions of long ones."""
         return self._switch is not None and length > self._switch
 
-    def _reuse(self, tokens: list[int], row: Row) -> int:
+    def _reuse(self, sequence: Sequence, row: Row) -> int:
         """Copy to a row what others have in common with it; return how much."""
         running = [
             (one.tokens, one.row)
             for one in self._running
-            if one.row is not None and not self._is_far(one.row.length)
+            if one.row is not None
+            and one.choice == sequence.choice
+            and not self._is_far(one.row.length)
         ]
-        return self._prefixes.reuse(tokens, row, running)
+        return self._prefixes.reuse(sequence.tokens, sequence.choice, row, running)
 
     def _take(self, tokens: int) -> Row | None:
         """Return a row, at the cost of what is kept for later."""

@@ -151,7 +151,7 @@ async def _load(
     begun = loop.time()
     threading.Thread(target=work, name="load", daemon=True).start()
     started = await loaded
-    lifecycle.ready(started.engine, started.reader, started.defaults)
+    lifecycle.ready(started.engine, started.reader, started.defaults, started.adapters)
     log.info("ready", extra={"seconds": round(loop.time() - begun, 1)})
 
 

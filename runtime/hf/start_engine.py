@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pykaito.runtime.hf.adapters import Adapter
 from pykaito.runtime.hf.batch_engine import BatchEngine
 from pykaito.runtime.hf.cache_memory import cache_slots
 from pykaito.runtime.hf.engine import Engine
@@ -31,6 +32,8 @@ class StartedEngine:
     reader: PromptReader
     #: How the model's makers want tokens chosen, where a request is silent.
     defaults: Mapping[str, Any]
+    #: Those that a request may ask for alone.
+    adapters: Sequence[Adapter] = ()
 
 
 def start_engine(
@@ -56,6 +59,9 @@ def start_engine(
             vocabulary_size=loaded.vocabulary_size,
         ),
         defaults=_sampling_defaults(loaded),
+        adapters=[
+            one.adapter for one in adapters if one.adapter.name in loaded.choices
+        ],
     )
 
 

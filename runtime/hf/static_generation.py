@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pykaito.runtime.hf.adapter_choice import Chosen, choosing
 from pykaito.runtime.hf.engine import Chunk, GenerationRequest
 from pykaito.runtime.hf.loading import LoadedModel
 from pykaito.runtime.hf.sampling import LogprobRecorder, logits_processors
@@ -49,15 +50,16 @@ def generate_static(
         criteria.append(TokenTap(outputs, recorder=recorder, emit=emit))
     criteria.append(EachToken(each_token))
     prompt = torch.tensor([request.prompt], device=loaded.device)
-    found = loaded.model.generate(
-        prompt,
-        attention_mask=torch.ones_like(prompt),
-        logits_processor=processors,
-        stopping_criteria=criteria,
-        max_new_tokens=request.max_new_tokens,
-        num_return_sequences=request.sequences,
-        **request.options,
-    )
+    with choosing(Chosen.of([loaded.choice(request)])):
+        found = loaded.model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            logits_processor=processors,
+            stopping_criteria=criteria,
+            max_new_tokens=request.max_new_tokens,
+            num_return_sequences=request.sequences,
+            **request.options,
+        )
     if request.beam_search:
         # Its sequences are known only now.
         answers = found[:, prompt.shape[1] :].tolist()

@@ -29,22 +29,31 @@ from tests.e2e.workspaces import (
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(900)]
 
-ADAPTER = "support.v1"
+ADAPTER, OTHER = "support.v1", "legal"
+#: Each was made of a seed of its own.
+SEEDS = {ADAPTER: 1, OTHER: 2}
 PROMPT = "What is Kubernetes?"
 TOKENS = 4
 #: Between two ways to add up the same numbers of bfloat16.
 TOLERANCE = 0.1
 
 Answer = tuple[str, list[float]]
+#: Given the strengths of adapters.
+Expect = Callable[[dict[str, float]], Answer]
 
 
-def adapters(image: str, strength: str) -> list[dict[str, Any]]:
-    return [{"source": {"name": ADAPTER, "image": image}, "strength": strength}]
+def adapters(image: str, strength: str, name: str = ADAPTER) -> list[dict[str, Any]]:
+    return [{"source": {"name": name, "image": image}, "strength": strength}]
 
 
 @pytest.fixture(scope="module")
 def adapter_image() -> str:
     return deliver_adapter("phi3")
+
+
+@pytest.fixture(scope="module")
+def other_image() -> str:
+    return deliver_adapter("phi3", SEEDS[OTHER])
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +78,7 @@ def serving(kubectl: Kubectl, gpu_node: str, adapter_image: str) -> Iterator[App
 
 
 @pytest.fixture(scope="module")
-def expected(serving: Applied) -> Callable[[float], Answer]:
+def expected(serving: Applied) -> Expect:
     """What transformers says with the weights added up as the definition has it."""
     (deployment,) = serving.get("deployments")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -77,20 +86,11 @@ def expected(serving: Applied) -> Callable[[float], Answer]:
     assert dtype
     folder = model_folder("phi3")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tensors = load_file(adapter_folder("phi3") / "adapter_model.safetensors")
-    config = json.loads((adapter_folder("phi3") / "adapter_config.json").read_text())
 
-    def say(strength: float) -> Answer:
+    def say(strengths: dict[str, float]) -> Answer:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype[1]).eval()
-        scale = strength * config["lora_alpha"] / config["r"]
-        for name, a in tensors.items():
-            if ".lora_A." not in name:
-                continue
-            b = tensors[name.replace(".lora_A.", ".lora_B.")]
-            module = name.removeprefix("base_model.model.").partition(".lora_A.")[0]
-            weight = model.get_submodule(module).weight
-            merged = weight.detach().float() + scale * b.float() @ a.float()
-            weight.data.copy_(merged)
+        for weight, delta in deltas(model, strengths).items():
+            weight.data.copy_(weight.detach().float() + delta)
         tokens: list[int] = tokenizer(PROMPT).input_ids
         begin, probabilities = len(tokens), []
         with torch.inference_mode():
@@ -105,8 +105,27 @@ def expected(serving: Applied) -> Callable[[float], Answer]:
     return say
 
 
-def ask(kubeconfig: Path, serving: Applied) -> Answer:
-    body = {"prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0, "logprobs": 1}
+def deltas(model: Any, strengths: dict[str, float]) -> dict[Any, torch.Tensor]:
+    """Return what adapters add to which weights, together."""
+    found: dict[Any, torch.Tensor] = {}
+    for adapter, strength in strengths.items():
+        files = adapter_folder("phi3", SEEDS[adapter])
+        tensors = load_file(files / "adapter_model.safetensors")
+        config = json.loads((files / "adapter_config.json").read_text())
+        scale = strength * config["lora_alpha"] / config["r"]
+        for name, a in tensors.items():
+            if ".lora_A." not in name:
+                continue
+            b = tensors[name.replace(".lora_A.", ".lora_B.")]
+            module = name.removeprefix("base_model.model.").partition(".lora_A.")[0]
+            weight = model.get_submodule(module).weight
+            found[weight] = found.get(weight, 0) + scale * b.float() @ a.float()
+    return found
+
+
+def ask(kubeconfig: Path, serving: Applied, model: str | None = None) -> Answer:
+    body: dict[str, Any] = {"prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0}
+    body |= {"logprobs": 1, "model": model}
     target = f"service/{serving.name}"
     with port_forward(kubeconfig, serving.namespace, target, 80) as url:
         answer = httpx.post(f"{url}/v1/completions", json=body, timeout=120)
@@ -114,8 +133,8 @@ def ask(kubeconfig: Path, serving: Applied) -> Answer:
     return choice["text"], choice["logprobs"]["token_logprobs"]
 
 
-def change(serving: Applied, image: str, strength: str) -> None:
-    patch = {"inference": {"adapters": adapters(image, strength)}}
+def change(serving: Applied, wanted: list[dict[str, Any]]) -> None:
+    patch = {"inference": {"adapters": wanted}}
     serving.kubectl(
         *("patch", "workspace", serving.name, "--type=merge", "-p", json.dumps(patch))
     )
@@ -137,11 +156,11 @@ def same(found: Answer, right: Answer) -> bool:
 
 
 def test_the_answer_is_the_adapted_models(
-    kubeconfig: Path, serving: Applied, expected: Callable[[float], Answer]
+    kubeconfig: Path, serving: Applied, expected: Expect
 ) -> None:
     answer = ask(kubeconfig, serving)
-    assert same(answer, expected(1.0))
-    assert not same(answer, expected(0.0))
+    assert same(answer, expected({ADAPTER: 1.0}))
+    assert not same(answer, expected({}))
 
 
 def test_the_pod_says_what_it_merged(serving: Applied) -> None:
@@ -151,28 +170,32 @@ def test_the_pod_says_what_it_merged(serving: Applied) -> None:
     assert merged["adapters"] == {ADAPTER: 1.0}
 
 
-def test_half_the_strength_is_served_after_one_rollout(
+def test_two_adapters_are_served_together_and_each_alone_after_one_rollout(
     kubeconfig: Path,
     serving: Applied,
     adapter_image: str,
-    expected: Callable[[float], Answer],
+    other_image: str,
+    expected: Expect,
 ) -> None:
-    change(serving, adapter_image, "0.5")
+    wanted = adapters(adapter_image, "0.5") + adapters(other_image, "1.0", OTHER)
+    change(serving, wanted)
     roll_out(serving, revision=2)
-    answer = ask(kubeconfig, serving)
-    assert same(answer, expected(0.5))
-    assert not same(answer, expected(1.0))
+    both = ask(kubeconfig, serving)
+    half, other = ask(kubeconfig, serving, ADAPTER), ask(kubeconfig, serving, OTHER)
+    assert same(both, expected({ADAPTER: 0.5, OTHER: 1.0}))
+    assert same(half, expected({ADAPTER: 0.5}))
+    assert same(other, expected({OTHER: 1.0}))
+    assert not same(half, expected({ADAPTER: 1.0}))
+    assert not same(both, half)
+    assert not same(both, other)
 
 
 def test_no_strength_is_the_base_model(
-    kubeconfig: Path,
-    serving: Applied,
-    adapter_image: str,
-    expected: Callable[[float], Answer],
+    kubeconfig: Path, serving: Applied, adapter_image: str, expected: Expect
 ) -> None:
-    change(serving, adapter_image, "0")
+    change(serving, adapters(adapter_image, "0"))
     roll_out(serving, revision=3)
-    assert same(ask(kubeconfig, serving), expected(0.0))
+    assert same(ask(kubeconfig, serving), expected({}))
 
 
 def test_an_adapter_image_without_files_is_named(
@@ -180,7 +203,7 @@ def test_an_adapter_image_without_files_is_named(
 ) -> None:
     """The last of this file: the Workspace serves no more."""
     (tmp_path / "README.md").write_text("The adapter was put elsewhere.\n")
-    change(serving, deliver_adapter_files(tmp_path, "empty"), "1.0")
+    change(serving, adapters(deliver_adapter_files(tmp_path, "empty"), "1.0"))
     message = serving.wait_reason("InferenceReady", "ContainerCrashLoopBackOff", 120)
     assert "no adapter_config.json in /data" in message
     assert f"adapter {ADAPTER}" in message

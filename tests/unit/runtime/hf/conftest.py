@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,12 @@ import uvicorn
 
 from hack.models.architectures import ARCHITECTURES, SIZES
 from hack.models.model import save_model
+from pykaito.runtime.hf.adapters import Adapter
 from pykaito.runtime.hf.app import build_app
 from pykaito.runtime.hf.flags import Settings, parse_flags
 from pykaito.runtime.hf.lifecycle import Lifecycle
 from pykaito.runtime.hf.loading import LoadedModel, load_model
+from pykaito.runtime.hf.lora_files import read_adapter
 from pykaito.runtime.hf.progress import Progress
 from pykaito.runtime.hf.server import listen
 from pykaito.runtime.hf.start_engine import StartedEngine, start_engine
@@ -99,7 +101,9 @@ class RunningServer:
         )
 
     def become_ready(self, started: StartedEngine) -> None:
-        self.lifecycle.ready(started.engine, started.reader, started.defaults)
+        self.lifecycle.ready(
+            started.engine, started.reader, started.defaults, started.adapters
+        )
 
     def stop(self) -> None:
         self.openai.close()
@@ -115,11 +119,14 @@ def start_server(model_folder: Callable[[str], Path]) -> Iterator[StartServer]:
     """Start a server with flags of one's own; all end with the module."""
     servers: list[RunningServer] = []
 
-    def start(*flags: str, architecture: str = "phi3") -> RunningServer:
+    def start(
+        *flags: str, architecture: str = "phi3", adapters: Sequence[Adapter] = ()
+    ) -> RunningServer:
         path = model_folder(architecture)
         found = [f"--pretrained_model_name_or_path={path}", EXACT, *flags]
         settings = parse_flags(found)
-        started = start_engine(settings, Progress())
+        files = [read_adapter(adapter) for adapter in adapters]
+        started = start_engine(settings, Progress(), files)
         servers.append(RunningServer(settings, started))
         return servers[-1]
 

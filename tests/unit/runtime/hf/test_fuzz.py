@@ -175,7 +175,9 @@ class InProcess:
         )
         started = start_engine(flags, Progress())
         self.lifecycle = Lifecycle()
-        self.lifecycle.ready(started.engine, started.reader, started.defaults)
+        self.lifecycle.ready(
+            started.engine, started.reader, started.defaults, started.adapters
+        )
         self.engine: Any = started.engine
         # An exception that the application lets through is raised here.
         transport = httpx.ASGITransport(build_app(flags, self.lifecycle))

@@ -223,8 +223,9 @@ def test_adapters_and_the_users_file_are_taken_from_the_environment(
         unused = next(one for one in server.told if "keys" in one)
         assert unused["keys"] == ["vllm.swap-space"]
         server.event("ready")
-        (card,) = server.http.get("/v1/models").json()["data"]
+        card, own = server.http.get("/v1/models").json()["data"]
         assert (card["id"], card["max_model_len"]) == ("phi3", 100)
+        assert (own["id"], own["parent"]) == ("legal", "phi3")
         answer = server.http.post("/v1/completions", json=body).json()["choices"][0]
 
     prompt = base.tokenizer("def load", return_tensors="pt").input_ids

@@ -138,6 +138,23 @@ def test_a_conversation_that_goes_on_is_not_read_again() -> None:
     assert parts(step(running)) == [(len(known), 3)]
 
 
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize(("choice", "left"), [(1, 1), (0, 100), (None, 100)])
+def test_what_was_read_serves_those_of_the_same_adapter_alone(
+    choice: int | None, left: int, ends: bool
+) -> None:
+    """Whether the other is still in the batch or has left it."""
+    running = scheduler()
+    first, second = sequence(100), sequence(100)
+    first.choice, second.choice = 1, choice
+    running.add([first])
+    step(running)
+    if ends:
+        running.finish(first)
+    running.add([second])
+    assert parts(step(running))[-1] == (100 - left, left)
+
+
 def test_what_is_kept_for_later_gives_way_to_who_needs_it() -> None:
     running = scheduler(units=1)
     for index in range(3):
