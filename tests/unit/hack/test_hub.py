@@ -18,7 +18,9 @@ PINNED = "c" * 40
 
 
 @pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[str]:
+def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    # Other tests of the same process may be without any hub.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     folder = tmp_path / "model"
     folder.mkdir()
     for name, content in FILES.items():
