@@ -204,9 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
             stream.seek(given.part.start)
             left = len(given.part)
             while left and (piece := stream.read(min(left, most))):
-                self.wfile.write(piece)
                 if rate:
                     time.sleep(len(piece) / rate)
+                self.wfile.write(piece)
                 left -= len(piece)
 
     def do_HEAD(self) -> None:
