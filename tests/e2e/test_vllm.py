@@ -516,5 +516,6 @@ def test_another_runtime_is_one_rollout(kubeconfig: Path, serving: Applied) -> N
     serving.kubectl("rollout", "status", target, seconds, timeout=SERVING_SECONDS + 30)
     service = f"service/{serving.name}"
     with port_forward(kubeconfig, serving.namespace, service, 80) as url:
-        (card,) = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]
-    assert card["id"] == "phi-2"
+        cards = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]
+    assert [card["id"] for card in cards] == list(STRENGTHS)
+    assert cards[0]["owned_by"] != "vllm"
