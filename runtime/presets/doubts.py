@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pykaito.api import labels
 from pykaito.api.v1beta1.inference import Inference
+from pykaito.api.v1beta1.inference import Preset as PresetSpec
 from pykaito.api.v1beta1.resource import Resource
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.runtime.presets.annotations import field_of
@@ -23,6 +24,11 @@ _OF_VOLUMES = (
 )
 #: Options named in a sentence; more are counted.
 _NAMED = 5
+
+
+def served_name(spec: PresetSpec) -> str:
+    """Return the name by which requests ask for a preset's model."""
+    return spec.name.rpartition("/")[2].lower()
 
 
 def doubts_of_any(workspace: Workspace) -> Iterator[str]:
@@ -54,6 +60,12 @@ def doubts_of_preset(
         field = f"inference.adapters[{number}].source.image"
         if adapter.source.image:
             yield from filter(None, [image_doubt(field, adapter.source.image)])
+        if inference.preset and adapter.source.name == served_name(inference.preset):
+            yield (
+                f"inference.adapters[{number}].source.name: found "
+                f"{adapter.source.name!r}, by which requests name the model; give the "
+                "adapter another name to ask for it alone"
+            )
     if inference.config is None:
         # The settings are the operator's own, for all who name none.
         return

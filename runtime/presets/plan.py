@@ -26,6 +26,7 @@ from pykaito.runtime.presets.doubts import (
     doubts_of_any,
     doubts_of_preset,
     doubts_of_template,
+    served_name,
 )
 from pykaito.runtime.presets.gpu import GPU_RESOURCE, GpuFacts
 from pykaito.runtime.presets.inference_config import NO_CONFIG, InferenceConfig
@@ -249,7 +250,7 @@ def _plan_preset(
             dtype=select_dtype(workspace, preset, facts),
             context_length=size.context_length,
             asked_context=size.context_length if demand.context else None,
-            served_model_name=spec.name.rpartition("/")[2].lower(),
+            served_model_name=served_name(spec),
             weights=weights,
             model_access_secret=options.model_access_secret or "",
             revision=preset.revision if isinstance(weights, FromHub) else "",

@@ -176,6 +176,19 @@ def test_a_model_whose_kernels_are_compiled_is_planned_with_a_warning() -> None:
     assert "CUDA toolkit" in warning
 
 
+@pytest.mark.parametrize("model", ["phi-2", "microsoft/Phi-2"])
+@pytest.mark.parametrize(("name", "warned"), [("phi-2", True), ("phi-2-legal", False)])
+def test_an_adapter_that_is_named_as_its_model_is_planned_with_a_warning(
+    model: str, name: str, warned: bool
+) -> None:
+    source = {"name": name, "image": "registry.example.com/legal:1"}
+    adapters = {"adapters": [{"source": source}]}
+    found = plan(workspace({"name": model}, inference=adapters)).warnings
+    assert [w.partition(": ")[0] for w in found] == (
+        ["inference.adapters[0].source.name"] if warned else []
+    )
+
+
 def test_other_vendors_gpus_are_refused_by_the_runtimes_name() -> None:
     amd = GpuFacts("MI300X", 8, 196608, resource="amd.com/gpu")
     spec = workspace({"name": "phi-2"})
