@@ -62,7 +62,7 @@ soak: cluster ## The long form of what `make test` does briefly: kills, state ma
 		tests/e2e/provisioners/test_many_workspaces.py -q --timeout 3600
 	@SOAK_FACTOR=20 $(RUN)/pytest tests/unit/operator tests/unit/runtime/hf \
 		tests/unit/provisioners/azure_arm -q -n 2 \
-		-k 'machine or fuzz or openapi' --timeout 3600
+		-k 'machine or fuzz or openapi or batching or choice' --timeout 3600
 	@$(RUN)/python -m hack.cluster rounds 5
 
 .PHONY: cluster
