@@ -4,12 +4,20 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
 from hack import paths
 
 _SEEDS = count()
+
+#: Prompts that are tried until one is answered with any text.
+TRIES = 5
+
+
+class SilentAnswerError(RuntimeError):
+    """Tokens of no text came, as a model of random weights may choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +62,10 @@ class Clock:
         """Return what was seen; pieces may be of several tokens each.
 
         Raises:
-            RuntimeError: There was no piece.
+            SilentAnswerError: There was no piece.
         """
         if not self._pieces:
-            raise RuntimeError(f"{tokens} tokens came without any text")
+            raise SilentAnswerError(f"{tokens} tokens came without any text")
         per_piece = tokens / len(self._pieces)
         late = self._pieces[len(self._pieces) // 2 :]
         return Answer(
@@ -90,7 +98,7 @@ async def load(
         limit: Seconds, after which those on their way are given up.
 
     Raises:
-        RuntimeError: None ended in time.
+        RuntimeError: None ended in time, or one prompt after another gets no text.
     """
     left = iter(range(requests))
     begun = time.monotonic()
@@ -98,7 +106,7 @@ async def load(
 
     async def one_client() -> None:
         for _ in left:
-            answer = await ask(next(_SEEDS))
+            answer = await _answered(ask)
             ended.append((time.monotonic() - begun, answer))
 
     clients = [asyncio.create_task(one_client()) for _ in range(at_once)]
@@ -113,6 +121,13 @@ async def load(
     if not ended:
         raise RuntimeError(f"no answer ended within {limit} s")
     return Load([answer for _, answer in ended], ended[-1][0])
+
+
+async def _answered(ask: Callable[[int], Awaitable[Answer]]) -> Answer:
+    for _ in range(TRIES - 1):
+        with suppress(SilentAnswerError):
+            return await ask(next(_SEEDS))
+    return await ask(next(_SEEDS))
 
 
 def prompt(seed: int, words: int) -> str:

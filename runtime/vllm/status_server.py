@@ -128,6 +128,10 @@ class StatusServer:
             pass
         except asyncio.LimitOverrunError:
             pass
+        except asyncio.CancelledError:
+            # The loop ends, and nobody waits for this but Python 3.11, which would
+            # log it as an error.
+            pass
         finally:
             self._open -= 1
             writer.close()

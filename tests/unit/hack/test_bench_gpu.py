@@ -16,7 +16,14 @@ from hack.bench.gpu_report import Measured, Report, markdown
 from hack.bench.gpu_throughput import Plan, Subjects, benchmark
 from hack.bench.model_folder import StepBytes, make_model, parameters, step_bytes
 from hack.bench.roofline import copy_bandwidth, least_seconds
-from hack.bench.traffic import Answer, Load, load
+from hack.bench.traffic import (
+    TRIES,
+    Answer,
+    Clock,
+    Load,
+    SilentAnswerError,
+    load,
+)
 
 OURS, OTHER, ALONE = "ours", "another that batches", "one at a time"
 STEP = StepBytes(weights=1000, per_token=1)
@@ -112,6 +119,25 @@ async def test_a_load_without_an_answer_in_time_fails() -> None:
 
     with pytest.raises(RuntimeError, match=r"no answer ended within 0\.01 s"):
         await load(ask, requests=1, at_once=1, limit=0.01)
+
+
+@pytest.mark.parametrize("silent", [2, 100])
+async def test_a_prompt_that_gets_no_text_makes_place_for_another(silent: int) -> None:
+    asked = 0
+
+    async def ask(_: int) -> Answer:
+        nonlocal asked
+        asked += 1
+        if asked <= silent:
+            return Clock().answer(prompt_tokens=60, tokens=12)
+        return answer()
+
+    if silent > TRIES:
+        with pytest.raises(SilentAnswerError, match="12 tokens came without any text"):
+            await load(ask, requests=1, at_once=1)
+    else:
+        assert len((await load(ask, requests=2, at_once=1)).answers) == 2
+    assert asked == min(silent + 2, TRIES)
 
 
 async def test_no_two_requests_have_one_prompt() -> None:
