@@ -44,6 +44,16 @@ def kr8s_memory() -> float:
             process.terminate()
 
 
+def operator_command(kubeconfig: Path, health_port: int) -> list[str]:
+    """Return what runs an operator outside the cluster, which makes no pods."""
+    return [
+        *(sys.executable, "-m", "pykaito.cli", "operator"),
+        *("--vllm-image", "unused", "--transformers-image", "unused"),
+        *("--kubeconfig", str(kubeconfig), "--namespace", "pykaito-system"),
+        *("--metrics-port", "0", "--health-port", str(health_port)),
+    ]
+
+
 def operator_memory() -> float:
     """Return the resident memory of a ready operator, in MiB.
 
@@ -51,13 +61,11 @@ def operator_memory() -> float:
         ClusterError: it did not become ready; the message holds its log.
     """
     port = 18081
-    command = [sys.executable, "-m", "pykaito.cli", "operator"]
-    command += ["--transformers-image", "unused", "--kubeconfig", str(paths.KUBECONFIG)]
-    command += ["--namespace", "pykaito-system", "--metrics-port", "0"]
-    command += ["--health-port", str(port)]
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as process,
+        subprocess.Popen(
+            operator_command(paths.KUBECONFIG, port), stdout=log, stderr=log
+        ) as process,
     ):
         try:
             deadline = time.monotonic() + READY_SECONDS
