@@ -93,21 +93,12 @@ class Scheduler:
     def plan(self) -> list[Work]:
         """Return the next step: each running sequence's part in it."""
         self._admit()
-        budget = max(STEP_TOKENS, self._most)
         planned: list[tuple[Sequence, int]] = []
-        # Those that generate come first: a token each.
-        for sequence in sorted(self._running, key=_has_prompt_to_read):
+        for sequence, most in self._shares(max(STEP_TOKENS, self._most)):
             if sequence.row is None:
                 continue  # it has just made room
-            count = len(sequence.tokens) - sequence.computed
-            if self._is_far(len(sequence.tokens)):
-                if not self._is_far(sequence.computed):
-                    sequence.computed, count = 0, len(sequence.tokens)
-            else:
-                count = min(count, budget)
-            if count and self._widen(sequence, sequence.computed + count):
-                planned.append((sequence, count))
-                budget = max(0, budget - count)
+            if most and self._widen(sequence, sequence.computed + most):
+                planned.append((sequence, most))
         return [
             Work(sequence, Span(sequence.row, sequence.computed, count))
             for sequence, count in planned
@@ -142,6 +133,34 @@ class Scheduler:
             self._running.remove(sequence)
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
+
+    def _shares(self, budget: int) -> list[tuple[Sequence, int]]:
+        """Return how many tokens of a step each running sequence may have.
+
+        Those that generate come first: a token each. Of the rest, half is for the
+        prompt that came first, and half for those that need least, so that a short
+        one does not wait for long ones, and no long one for ever.
+        """
+        for one in self._running:
+            if self._is_far(len(one.tokens)) and not self._is_far(one.computed):
+                one.computed = 0
+        shares: list[tuple[Sequence, int]] = []
+        reading: list[Sequence] = []
+        for one in self._running:
+            if _unread(one) <= 1 or self._is_far(len(one.tokens)):
+                shares.append((one, _unread(one)))
+            else:
+                reading.append(one)
+        budget = max(0, budget - sum(share for _, share in shares))
+        if reading:
+            first, *others = reading
+            spared = budget - sum(map(_unread, others))
+            most = max((budget + 1) // 2, spared)
+            for one in (first, *sorted(others, key=_unread)):
+                share = min(_unread(one), most if one is first else budget)
+                shares.append((one, share))
+                budget -= share
+        return shares
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._most:
@@ -195,8 +214,8 @@ class Scheduler:
         self._waiting.appendleft(sequence)
 
 
-def _has_prompt_to_read(sequence: Sequence) -> bool:
-    return len(sequence.tokens) - sequence.computed > 1
+def _unread(sequence: Sequence) -> int:
+    return len(sequence.tokens) - sequence.computed
 
 
 def _can_copy_soon(sequence: Sequence) -> bool:

@@ -73,6 +73,30 @@ def test_a_long_prompt_is_read_in_parts_while_others_generate() -> None:
     assert parts(step(running)) == [(22, 1), (STEP_TOKENS + 50, 1)]
 
 
+def test_a_short_prompt_waits_for_no_long_ones() -> None:
+    running = scheduler(units=64)
+    long = [sequence(4 * STEP_TOKENS, first=10_000 * index) for index in range(3)]
+    short = sequence(20, first=100_000)
+    running.add([*long, short])
+    works = step(running)
+    assert short.computed == 20
+    assert sum(work.span.count for work in works) == STEP_TOKENS
+
+
+def test_a_long_prompt_gets_on_however_many_short_ones_come() -> None:
+    running = scheduler(units=64)
+    long = sequence(2 * STEP_TOKENS)
+    running.add([long])
+    for number in range(4):
+        shorts = [sequence(100, first=1000 * (9 * number + i + 1)) for i in range(9)]
+        before = long.computed
+        running.add(shorts)
+        step(running)
+        assert long.computed - before >= (STEP_TOKENS - 9 * number) // 2
+        for one in shorts:
+            running.drop(one)
+
+
 def test_no_more_sequences_run_than_may() -> None:
     running = scheduler(most=2)
     waiting = [sequence(5, first=100 * index) for index in range(3)]
