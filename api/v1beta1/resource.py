@@ -125,8 +125,7 @@ class Resource(ApiModel):
     model_config = ConfigDict(json_schema_extra=rules(*RESOURCE_RULES))
 
     count: Annotated[Int32, Field(ge=1, le=MAX_NODES)] = 1
-    """How many nodes to use. Where the model's memory needs decide,
-    status.targetNodeCount says how many that is."""
+    """How many nodes to use; each serves a copy of the model."""
 
     instance_type: InstanceType | None = None
     """The size of machine to provision, by the cloud's name, such as

@@ -73,7 +73,7 @@ class WorkspaceStatus(ApiModel):
     """Names of the nodes it uses, sorted."""
 
     performance: Performance | None = None
-    """How fast the model server is."""
+    """How fast the model server is. This release does not measure it."""
 
     conditions: Annotated[
         tuple[Condition, ...],
