@@ -1,4 +1,4 @@
-"""The documentation's links lead somewhere, and its Workspaces can be applied."""
+"""Links lead somewhere, Workspaces can be applied, and every metric is named."""
 
 import re
 from pathlib import Path
@@ -14,6 +14,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/**/*.md", "hack/**/*.md")
     for path in paths.ROOT.glob(pattern)
 )
+MONITORING = paths.ROOT / "docs" / "monitoring.md"
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 
 
@@ -57,3 +58,24 @@ def test_a_workspace_that_is_shown_is_valid(text: str, tmp_path: Path) -> None:
     done = pykaito("validate", str(path))
     assert done.exit_code == 0, done.output
     assert "warning" not in done.output
+
+
+METRIC = re.compile(
+    r'"((?:kaito|controller_runtime|workqueue|rest_client|certwatcher|leader_election)'
+    r'_[a-z_]+)"'
+)
+
+
+def metrics() -> set[str]:
+    folders = ("operator", "reconcilers", "provisioners", "runtime")
+    return {
+        found
+        for folder in folders
+        for path in (paths.ROOT / folder).glob("**/*.py")
+        for found in METRIC.findall(path.read_text())
+    }
+
+
+@pytest.mark.parametrize("metric", sorted(metrics()))
+def test_every_metric_is_documented(metric: str) -> None:
+    assert re.search(rf"`{metric}(_total)?[`{{]", MONITORING.read_text())
