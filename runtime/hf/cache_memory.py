@@ -13,6 +13,9 @@ from pykaito.runtime.hf.kv_cache import UNIT, LayerShape, slots_needed
 #: for activations and ``generate``; on a CPU for other processes too.
 ACCELERATOR_SHARE = 0.7
 HOST_SHARE = 0.25
+#: The share where less would not hold one sequence of the whole context, which is
+#: promised by the plan. A CPU's plan says how many bytes it means.
+WHOLE_CONTEXT_SHARE = 0.9
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
@@ -37,11 +40,18 @@ def cache_slots(
     per_token: defaultdict[Any, int] = defaultdict(int)
     for layer in layers:
         per_token[layer.device] += layer.bytes_per_token
-    if limit is None:
-        free = {device: free_memory(device) for device in per_token}
-    else:
-        free = dict.fromkeys(per_token, limit)
-    return _slots(per_token, free, sequences * slots_needed(context_length))
+    needed = slots_needed(context_length)
+    if limit is not None:
+        return _slots(per_token, dict.fromkeys(per_token, limit), sequences * needed)
+    usual, most = {}, {}
+    for device in per_token:
+        free, accelerated = free_memory(device), device.type == "cuda"
+        share = ACCELERATOR_SHARE if accelerated else HOST_SHARE
+        usual[device] = int(free * share)
+        most[device] = int(free * (WHOLE_CONTEXT_SHARE if accelerated else share))
+    return max(
+        _slots(per_token, usual, sequences * needed), _slots(per_token, most, needed)
+    )
 
 
 def _slots(per_token: Mapping[Any, int], free: Mapping[Any, int], most: int) -> int:
@@ -51,20 +61,31 @@ def _slots(per_token: Mapping[Any, int], free: Mapping[Any, int], most: int) -> 
 
 
 def free_memory(device: Any) -> int:
-    """Return the bytes that a cache may take on a device."""
+    """Return the bytes of a device that nobody has yet."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free * ACCELERATOR_SHARE)
-    return int(free_on_host() * HOST_SHARE)
+        return int(free)
+    return free_on_host()
 
 
 def free_on_host(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
-    """Return the bytes that this process can still get."""
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    available = int(fields["MemAvailable"].split()[0]) * 1024
+    """Return the bytes that this process can still get.
+
+    Files that were read and are not in use, such as the weights, count as free: the
+    kernel drops them for whoever asks.
+    """
+    available = _fields(meminfo)["MemAvailable:"] * 1024
     try:
         most = (cgroup / "memory.max").read_text().strip()
         used = int((cgroup / "memory.current").read_text())
-    except (OSError, ValueError):
+        files = _fields(cgroup / "memory.stat")["inactive_file"]
+    except (OSError, ValueError, KeyError):
         return available
-    return available if most == "max" else max(0, min(available, int(most) - used))
+    if most == "max":
+        return available
+    return max(0, min(available, int(most) - used + files))
+
+
+def _fields(path: Path) -> dict[str, int]:
+    lines = (line.split() for line in path.read_text().splitlines())
+    return {name: int(number) for name, number, *_ in lines}

@@ -1,10 +1,12 @@
 """Keys and values of the sequences in a batch, in memory that never grows.
 
 Each layer has one tensor for keys and one for values, with a slot per token.
-Slots are handed out in rows, a row per sequence, whose width is a power of two:
-at most half of it is unused, and rows of one width lie side by side in slabs,
-so that one call attends for all rows of a slab, without gathering anything. A
-sequence that outgrows its row moves to a wider one.
+Slots are handed out in rows, a row per sequence. The width of a short one is a
+power of two: at most half of it is unused, and rows of one width lie side by side
+in slabs, so that one call attends for all rows of a slab, without gathering
+anything. A long one has a slab of its own, of whole units. A sequence that
+outgrows its row has it extended where the next units are free, or moves to a
+wider one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,8 @@ Tensor = Any  # torch publishes no types that strict mode can read
 
 #: Slots of the narrowest row.
 NARROWEST = 128
-#: Slots of a slab; a row that is wider has a slab of its own.
+#: Slots of a slab; a row that is wider has a slab of its own, of several of them.
+#: Plans count on it (pykaito.runtime.presets.memory).
 UNIT = 4096
 
 
@@ -77,6 +80,8 @@ class Row:
 
 def row_width(tokens: int) -> int:
     """Return the width of the row that so many tokens need."""
+    if tokens > UNIT:
+        return -(-tokens // UNIT) * UNIT
     return max(NARROWEST, 1 << (tokens - 1).bit_length())
 
 
@@ -122,7 +127,7 @@ class KVCache:
     @property
     def longest(self) -> int:
         """Tokens of the longest sequence that fits, when it is alone."""
-        return 1 << (self.slots.bit_length() - 1)
+        return self.slots
 
     def take(self, tokens: int, *, kept: bool = False) -> Row | None:
         """Return a row for so many tokens, or None if there is no room."""
@@ -165,13 +170,28 @@ class KVCache:
 
     def grow(self, row: Row, tokens: int) -> Row | None:
         """Return a row for so many tokens with the content of this one, freed."""
-        if tokens <= row.slab.width:
+        if tokens <= row.slab.width or self._extend(row, row_width(tokens)):
             return row
         wider = self.take(tokens, kept=row.kept)
         if wider is not None:
             self.copy(row, wider, row.length)
             self.release(row)
         return wider
+
+    def _extend(self, row: Row, width: int) -> bool:
+        """Widen a row that fills its slab, if the units after it are free."""
+        slab = row.slab
+        if slab.width < UNIT:
+            return False
+        first = (slab.start + slab.width) // UNIT
+        units = range(first, first + (width - slab.width) // UNIT)
+        if not self._are_free(units):
+            return False
+        self._occupy(units)
+        self._slabs[slab.width, row.kept].remove(slab)
+        slab.width = width
+        self._slabs.setdefault((width, row.kept), []).append(slab)
+        return True
 
     def copy(self, source: Row, target: Row, tokens: int) -> None:
         """Make the first tokens of one row those of another."""
@@ -191,12 +211,18 @@ class KVCache:
         """Return the first slot of units in sequence, or None."""
         for first in range(self._units - count + 1):
             units = range(first, first + count)
-            if all(self._free[unit] for unit in units):
-                for unit in units:
-                    self._free[unit] = False
-                    self._wipe(unit)
+            if self._are_free(units):
+                self._occupy(units)
                 return first * UNIT
         return None
+
+    def _are_free(self, units: range) -> bool:
+        return units.stop <= self._units and all(self._free[unit] for unit in units)
+
+    def _occupy(self, units: range) -> None:
+        for unit in units:
+            self._free[unit] = False
+            self._wipe(unit)
 
     def _wipe(self, unit: int) -> None:
         if not self._clean[unit]:

@@ -36,7 +36,8 @@ def on_cpu(demand: Demand, cpu: CpuFacts | None, *, unchecked: bool) -> Size:
         unchecked: take all memory where it does not fit, on the user's word.
 
     Raises:
-        TooLargeError: weights and server do not fit and are not unchecked.
+        TooLargeError: weights, server and a first unit of the cache do not fit and are
+            not unchecked.
     """
     usual = DEFAULT_CONTEXT if cpu is None else LONGEST_CONTEXT
     longest = demand.context or min(usual, demand.preset.context_length)
@@ -49,6 +50,7 @@ def on_cpu(demand: Demand, cpu: CpuFacts | None, *, unchecked: bool) -> Size:
         limit=longest,
         unpacked=True,
         server=memory.VLLM_SERVER if demand.runtime == "vllm" else memory.SERVER,
+        in_units=demand.runtime == "transformers",
     )
     tokens = longest
     if cpu is not None:
@@ -63,7 +65,7 @@ def on_cpu(demand: Demand, cpu: CpuFacts | None, *, unchecked: bool) -> Size:
             of="RAM",
             shares=1,
             weights=model.weights,
-            cache=memory.cache(model.attention, tokens, model.kv_dtype),
+            cache=memory.cache_in_ram(model, tokens),
             reserve=memory.reserve_in_ram(model, tokens),
             capacity=cpu.memory if cpu else None,
         ),
@@ -74,8 +76,9 @@ def _too_large(
     demand: Demand, cpu: CpuFacts, model: Model, longest: int, *, unchecked: bool
 ) -> Size:
     message = (
-        f"the weights of {demand} take {model.weights / GIB:.1f} GiB of memory and its "
-        f"server {model.server / GIB:.1f} GiB, a node has {cpu}, of which "
+        f"the weights of {demand} take {model.weights / GIB:.1f} GiB of memory, its "
+        f"server {model.server / GIB:.1f} GiB and the smallest cache "
+        f"{memory.cache_in_ram(model, 1) / GIB:.1f} GiB, a node has {cpu}, of which "
         f"{cpu.usable / GIB:.1f} GiB may be used"
     )
     if unchecked:

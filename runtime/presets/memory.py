@@ -33,6 +33,9 @@ ACTIVATION_PERCENT = 2
 ADAPTER_PERCENT = 1
 #: The cache is handed out in blocks of so many tokens.
 BLOCK_TOKENS = 16
+#: The same of the transformers runtime, whose own figure comes with torch
+#: (pykaito.runtime.hf.kv_cache.UNIT).
+UNIT_TOKENS = 4096
 
 _BITS = {
     "": 16,
@@ -75,6 +78,9 @@ class Model:
     context_length: int
     #: What its server takes beside it, where memory is shared with that.
     server: int = SERVER
+    #: Whether its cache is handed out in units, in each of which all layers keep
+    #: all tokens: by the transformers runtime.
+    in_units: bool = False
 
 
 def model_of(
@@ -85,6 +91,7 @@ def model_of(
     limit: int | None = None,
     unpacked: bool = False,
     server: int = SERVER,
+    in_units: bool = False,
 ) -> Model:
     """Return what a preset with so many LoRA adapters puts into memory.
 
@@ -95,6 +102,7 @@ def model_of(
         limit: tokens that a sequence may have, where fewer than it was made for.
         unpacked: quantised weights are loaded as 16 bits.
         server: what its server takes beside it.
+        in_units: whether its cache is handed out in units.
     """
     stored = round(preset.weights_gib * GIB)
     full_precision = stored * 16 // _BITS[preset.quantization]
@@ -105,6 +113,7 @@ def model_of(
         kv_dtype=kv_dtype,
         context_length=min(preset.context_length, limit or preset.context_length),
         server=server,
+        in_units=in_units,
     )
 
 
@@ -169,8 +178,16 @@ def tokens_that_fit_ram(model: Model, room: int) -> int:
 
 def used_in_ram(model: Model, tokens: int) -> int:
     """Return what a sequence of so many tokens and the server take of a node."""
-    whole = cache(model.attention, tokens, model.kv_dtype)
-    return whole + reserve_in_ram(model, tokens)
+    return cache_in_ram(model, tokens) + reserve_in_ram(model, tokens)
+
+
+def cache_in_ram(model: Model, tokens: int) -> int:
+    """Return what the cache of a sequence of so many tokens takes of a node."""
+    if not model.in_units:
+        return cache(model.attention, tokens, model.kv_dtype)
+    slots = _ceil(tokens, UNIT_TOKENS) * UNIT_TOKENS
+    everything = model.attention.model_copy(update={"window": slots})
+    return cache(everything, slots, model.kv_dtype)
 
 
 def _longest(model: Model, room: int, size: Callable[[int], int]) -> int:

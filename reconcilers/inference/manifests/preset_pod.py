@@ -185,4 +185,4 @@ def _environment(
 def _server(workspace: Workspace, plan: Plan, server: ModelServer) -> dict[str, Any]:
     if server.runtime == "vllm":
         return vllm_server.container(workspace, plan, server, drain=DRAIN_SECONDS)
-    return transformers_server.container(server)
+    return transformers_server.container(plan, server)

@@ -1,12 +1,16 @@
 """A model on CPUs: what it takes of a node's memory."""
 
 import dataclasses
+import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pykaito.api.quantity import parse_quantity
+from pykaito.runtime.hf.cache_memory import cache_slots
+from pykaito.runtime.hf.kv_cache import UNIT, LayerShape
 from pykaito.runtime.presets.catalogue import Preset, catalogue, find_preset
 from pykaito.runtime.presets.cpu import CpuFacts, weakest
 from pykaito.runtime.presets.cpu_sizing import on_cpu
@@ -49,7 +53,7 @@ def fit(wanted: Demand, cpu: CpuFacts) -> Size | None:
 
 def test_a_small_model_takes_cpu_and_memory_and_no_gpu() -> None:
     found = plan(PHI_2, LAPTOP)
-    assert found.node_resources == {"cpu": "3955m", "memory": "7489Mi"}
+    assert found.node_resources == {"cpu": "3955m", "memory": "8129Mi"}
     assert found.gpus_per_node == 0
     assert (found.server.context_length, found.server.dtype) == (2048, "bfloat16")
     assert found.warnings == ()
@@ -59,7 +63,8 @@ def test_the_memory_is_weights_and_cache_and_server() -> None:
     found = plan(PHI_2, LAPTOP).memory
     assert (found.of, found.shares, found.capacity) == ("RAM", 1, LAPTOP.memory)
     assert found.weights == pytest.approx(5.18 * GIB, abs=1)
-    assert found.cache == 2048 * 327680
+    # The runtime gives out slots by 4096.
+    assert found.cache == 4096 * 327680
     assert GIB < found.reserve < 2 * GIB
 
 
@@ -107,6 +112,43 @@ def test_a_context_that_a_config_asks_for_and_does_not_fit_is_told() -> None:
     assert (
         f"found 100000; {found.server.context_length} tokens fit" in found.warnings[0]
     )
+
+
+def test_what_leaves_no_room_for_the_smallest_cache_is_refused() -> None:
+    """Weights and server alone would fit, and the server be killed for its cache."""
+    usual = plan(PHI_2, LAPTOP).memory
+    # Of a node, 90 % may be used.
+    least = math.ceil((usual.weights + usual.cache + GIB) / 0.9 / 2**20)
+    assert plan(PHI_2, CpuFacts("node a", 4000, least + 64)).server.context_length
+    reason, message = refusal(PHI_2, CpuFacts("node a", 4000, least - 1))
+    assert reason is PlanReason.MODEL_DOES_NOT_FIT
+    assert "its server 1.0 GiB and the smallest cache 1.2 GiB" in message
+
+
+@settings(deadline=None)
+@given(PRESETS, CPUS, CONTEXTS)
+def test_the_cache_that_is_planned_holds_the_context_in_the_runtime(
+    preset: Preset, cpu: CpuFacts, context: int | None
+) -> None:
+    found = fit(demand(preset, context), cpu)
+    if found is None or preset.attention.full_layers:
+        # Of layers that keep nothing of tokens, a runner of batches has none.
+        return
+    assert found.memory
+    layer = LayerShape(
+        heads=1,
+        key_width=preset.attention.bytes_per_token // 2,
+        value_width=0,
+        dtype=torch.bfloat16,
+        device=torch.device("cpu"),
+    )
+    slots = cache_slots(
+        [layer],
+        sequences=64,
+        context_length=found.context_length,
+        limit=found.memory.cache,
+    )
+    assert slots // UNIT * UNIT >= found.context_length
 
 
 def test_what_exceeds_the_memory_is_refused_with_need_and_found() -> None:

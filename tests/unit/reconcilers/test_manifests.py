@@ -110,6 +110,7 @@ CASES: dict[str, dict[str, Any]] = {
     "vllm-mounted-image": PRIVATE,
 }
 ANNOTATIONS = {
+    "cpu": {"kaito.sh/accelerator": "cpu"},
     "vllm-cpu": {"kaito.sh/accelerator": "cpu", "kaito.sh/runtime": "vllm"},
     "cache": {"kaito.sh/cache-claim": "kept"},
     "weights-claim": {
@@ -178,7 +179,6 @@ def rendered(name: str) -> list[dict[str, Any]]:
         CASES[name],
         {"annotations": ANNOTATIONS.get(name, {})},
         config=CONFIGS.get(name),
-        resources=ON_CPU if name == "cpu" else None,
         runtime="vllm" if name.startswith("vllm") else "transformers",
     )
     # A round trip through JSON, so that no part is written as an alias.

@@ -37,22 +37,22 @@ def test_the_demo_gets_one_gpu_and_the_command_of_its_preset() -> None:
         preferredNodes=["a"],
     )
     assert plan.node_resources == {"nvidia.com/gpu": "1"}
-    assert "--torch_dtype auto " in manifests.command(plan.server)
-    assert "--max_model_len" not in manifests.command(plan.server)
+    assert "--torch_dtype auto " in manifests.command(plan, plan.server)
+    assert "--max_model_len" not in manifests.command(plan, plan.server)
     assert plan.warnings == ()
 
 
 def test_falcon_7b_on_a_v100_is_loaded_in_float16() -> None:
     plan = planned(instanceType="Standard_NC6s_v3")
     assert plan.gpus_per_node == 1
-    assert "--torch_dtype float16 " in manifests.command(plan.server)
+    assert "--torch_dtype float16 " in manifests.command(plan, plan.server)
 
 
 def test_a_context_that_memory_limits_is_told_to_the_server_and_the_user() -> None:
     plan = planned(preset="phi-3-mini-128k-instruct", instanceType="Standard_NC6s_v3")
     assert plan.server.context_length < plan.server.preset.context_length
     assert f"--max_model_len {plan.server.context_length}" in manifests.command(
-        plan.server
+        plan, plan.server
     )
     (warning,) = plan.warnings
     assert f"{plan.server.context_length} of the 131072 tokens" in warning

@@ -15,6 +15,7 @@ from pykaito.runtime.hf.kv_cache import (
     Row,
     row_width,
 )
+from pykaito.runtime.presets.memory import UNIT_TOKENS
 
 LAYER = LayerShape(
     heads=1,
@@ -47,7 +48,7 @@ def content(cache: KVCache, row: Row) -> set[float]:
     st.lists(
         st.tuples(
             st.sampled_from(["take", "grow", "release"]),
-            st.integers(1, 2 * UNIT),
+            st.integers(1, 4 * UNIT),
             st.integers(0, 100),
         ),
         max_size=60,
@@ -117,7 +118,7 @@ def test_a_wider_row_is_better_than_none() -> None:
     assert cache.take(2 * NARROWEST + 1) is None
 
 
-@pytest.mark.parametrize(("units", "longest"), [(1, UNIT), (3, 2 * UNIT)])
+@pytest.mark.parametrize(("units", "longest"), [(1, UNIT), (3, 3 * UNIT)])
 def test_the_longest_sequence_that_fits_is_known(units: int, longest: int) -> None:
     cache = make(units)
     assert cache.longest == longest
@@ -128,6 +129,48 @@ def test_the_longest_sequence_that_fits_is_known(units: int, longest: int) -> No
 def test_a_row_is_less_than_twice_as_wide_as_it_must_be() -> None:
     for tokens in range(NARROWEST + 1, 4 * NARROWEST):
         assert tokens <= row_width(tokens) < 2 * tokens
+
+
+def test_plans_count_with_the_units_that_there_are() -> None:
+    assert UNIT_TOKENS == UNIT
+
+
+def test_a_long_row_is_of_whole_units() -> None:
+    assert row_width(UNIT) == UNIT
+    assert row_width(UNIT + 1) == 2 * UNIT
+    assert row_width(4 * UNIT + 1) == 5 * UNIT
+
+
+def test_a_long_row_grows_where_it_is_while_the_next_units_are_free() -> None:
+    cache = make(units=4)
+    row = cache.take(UNIT)
+    assert row is not None
+    write(cache, row, 7, UNIT)
+    assert cache.grow(row, 3 * UNIT) is row
+    assert (row.start, row.slab.width, row.length) == (0, 3 * UNIT, UNIT)
+    assert content(cache, row) == {7}
+    behind = cache.take(1)
+    assert behind is not None
+    assert behind.start == 3 * UNIT
+    assert cache.grow(row, 3 * UNIT + 1) is None
+    cache.release(behind)
+    assert cache.grow(row, 4 * UNIT) is row
+    cache.release(row)
+    assert cache.usage == 0
+    assert cache.take(4 * UNIT) is not None
+
+
+def test_a_long_row_moves_where_another_is_behind_it() -> None:
+    cache = make(units=6)
+    row, behind = cache.take(2 * UNIT), cache.take(1)
+    assert row is not None
+    assert behind is not None
+    write(cache, row, 7, 2 * UNIT)
+    moved = cache.grow(row, 2 * UNIT + 1)
+    assert moved is not None
+    assert moved.start == 3 * UNIT
+    assert (content(cache, moved), moved.length) == ({7}, 2 * UNIT)
+    assert cache.take(2 * UNIT) is not None
 
 
 def test_rows_that_are_kept_for_later_do_not_count_as_used() -> None:
