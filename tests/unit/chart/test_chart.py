@@ -314,14 +314,26 @@ def test_a_wrong_value_is_refused_by_name(helm: Any, value: str, named: str) -> 
     assert named in done.stderr
 
 
-def test_the_notes_show_a_workspace_that_can_be_pasted(helm: Any) -> None:
+@pytest.mark.parametrize(
+    ("provisioner", "asks_for"),
+    [
+        ("preferred_nodes", {"preferredNodes": ["NODE"]}),
+        ("karpenter", {"instanceType": "INSTANCE_TYPE"}),
+    ],
+)
+def test_the_notes_show_a_workspace_that_can_be_pasted(
+    helm: Any, provisioner: str, asks_for: dict[str, Any]
+) -> None:
     done = helm(
-        *("install", "pykaito", str(CHART)),
-        *("--dry-run=client", "--set", "crds.enabled=false"),
+        *("install", "pykaito", str(CHART), "--dry-run=client"),
+        *("--set", "crds.enabled=false"),
+        *("--set", f"provisioning.provisioner={provisioner}"),
     )
     assert done.returncode == 0, done.stderr
     notes = done.stdout.partition("NOTES:")[2]
     document = notes.partition("<<EOF\n")[2].partition("EOF")[0]
     workspace = yaml.safe_load(document)
     assert workspace["kind"] == "Workspace"
-    assert workspace["resource"]["preferredNodes"] == ["NODE"]
+    selector = {"labelSelector": {"matchLabels": {"apps": "phi-3-5"}}}
+    assert workspace["resource"] == asks_for | selector
+    assert ("kubectl label node NODE" in notes) == ("preferredNodes" in asks_for)
