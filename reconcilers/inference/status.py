@@ -47,7 +47,7 @@ def judge(
     wanted = deployed["spec"]["replicas"]
     if not wanted:
         return pending("the Deployment is scaled to 0 replicas")
-    if _serves(deployed, status, wanted):
+    if _serves(deployed, status, wanted, workspace):
         return Diagnosis(
             InferenceReason.SUCCESS, f"{wanted} of {wanted} replicas serve"
         )
@@ -58,9 +58,13 @@ def judge(
     return replace(found, message=f"{_so_far(deployed, status)}{found.message}")
 
 
-def _serves(deployed: Object, status: Mapping[str, Any], wanted: int) -> bool:
+def _serves(
+    deployed: Object, status: Mapping[str, Any], wanted: int, workspace: Object
+) -> bool:
+    # What served a moment ago goes on to until the Deployment's controller has looked
+    # at a change, which may be one that concerns no pod.
     return bool(
-        _is_observed(deployed, status)
+        (_is_observed(deployed, status) or _is_told_to_serve(workspace))
         and status.get("availableReplicas", 0) >= wanted
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("replicas", 0) == wanted
@@ -70,6 +74,13 @@ def _serves(deployed: Object, status: Mapping[str, Any], wanted: int) -> bool:
 def _is_observed(deployed: Object, status: Mapping[str, Any]) -> bool:
     generation = deployed["metadata"]["generation"]
     return bool(status.get("observedGeneration") == generation)
+
+
+def _is_told_to_serve(workspace: Object) -> bool:
+    """Whether the Workspace, as it is now, reads that its model is served."""
+    told = _condition(workspace.get("status") or {}, WorkspaceCondition.INFERENCE_READY)
+    generation = workspace["metadata"].get("generation")
+    return (told.get("status"), told.get("observedGeneration")) == ("True", generation)
 
 
 def _so_far(deployed: Object, status: Mapping[str, Any]) -> str:

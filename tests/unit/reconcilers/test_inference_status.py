@@ -66,6 +66,20 @@ def test_fewer_or_older_replicas_do_not_count(deployment: dict[str, Any]) -> Non
     assert judged(deployment, LOADING).progressing
 
 
+@pytest.mark.parametrize(
+    ("of", "replicas", "serves"), [(1, 1, True), (0, 1, False), (1, 2, False)]
+)
+def test_a_change_nobody_has_looked_at_yet_ends_no_service(
+    of: int, replicas: int, serves: bool
+) -> None:
+    ready = told("InferenceReady", "True", observedGeneration=of)
+    workspace = raw_workspace(status={"conditions": [ready]})
+    changed = deployed(1, available=1, observed=0)
+    changed["spec"]["replicas"] = replicas
+    found = judge(changed, [LOADING], workspace, NOW)
+    assert (found.reason == InferenceReason.SUCCESS) is serves
+
+
 def test_how_many_serve_is_told_where_there_are_several() -> None:
     assert judged(deployed(3, available=1), LOADING).message.startswith(
         "1 of 3 replicas serve: pod "

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pykaito.operator.objects import DEPLOYMENTS, NODES
+from pykaito.reconcilers.resources import WORKSPACES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.world import NAME, World
 
@@ -170,6 +171,19 @@ async def test_what_serves_on_a_cordoned_node_goes_on_until_it_takes_pods_again(
         assert len(world.events("RolloutWithDowntime")) == 1
         await world.serve()
         await world.at_rest()
+
+
+async def test_a_model_that_is_served_reads_so_while_its_node_is_cordoned() -> None:
+    world = World()
+    async with world.operator():
+        await served_on(world, gpus=1)
+        before = len(world.api.history(WORKSPACES))
+        await world.api.patch(NODES, "gpu-0", {"spec": {"unschedulable": True}})
+        await eventually(lambda: surges(world))
+        await world.at_rest()
+        await world.serve()
+        await world.at_rest()
+        assert world.api.history(WORKSPACES)[before:] == []
 
 
 async def test_a_restart_in_a_rollout_changes_nothing_of_it() -> None:
