@@ -16,6 +16,7 @@ from pykaito.reconcilers.inference.diagnosis import (
     unreported,
 )
 from pykaito.reconcilers.inference.diagnosis.patience import PATIENCE, moment, waited
+from pykaito.reconcilers.inference.diagnosis.redaction import redacted
 from pykaito.reconcilers.inference.templates import current_pods
 from pykaito.reconcilers.quota import QUOTA_EXCEEDED, explain_quota
 
@@ -141,7 +142,7 @@ def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 def conditions(found: Diagnosis, remark: str = "") -> list[Condition]:
     """Return the conditions that tell of a diagnosis, with a remark if there is one."""
-    message = f"{found.message}; {remark}" if remark else found.message
+    message = redacted(f"{found.message}; {remark}" if remark else found.message)
     if found.reason == InferenceReason.SUCCESS:
         return [
             Condition(WorkspaceCondition.INFERENCE_READY, "True", found.reason, message)

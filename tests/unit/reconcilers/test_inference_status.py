@@ -7,7 +7,17 @@ import pytest
 from pykaito.api.conditions import InferenceReason
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
 from pykaito.reconcilers.inference.status import conditions, judge
-from tests.unit.reconcilers.kubelet import IMAGE, NAME, NOW, ago, pod, running, waiting
+from tests.unit.reconcilers.kubelet import (
+    IMAGE,
+    NAME,
+    NOW,
+    ago,
+    crashed,
+    ended,
+    pod,
+    running,
+    waiting,
+)
 from tests.unit.reconcilers.workspaces import raw_workspace
 
 QUOTA = "exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3"
@@ -205,6 +215,38 @@ def test_a_rollout_that_takes_too_long_stalls_whatever_it_is_at() -> None:
 def test_a_remark_is_added_to_what_is_told() -> None:
     (ready,) = conditions(Diagnosis(InferenceReason.SUCCESS, "1 of 1"), "yours: x")
     assert (ready.status, ready.message) == ("True", "1 of 1; yours: x")
+
+
+SIGNED = "https://cdn.example/m.bin?X-Amz-Expires=60&X-Amz-Signature=5ec4e7"
+
+
+@pytest.mark.parametrize(
+    ("said", "told_instead"),
+    [
+        (
+            f"403 Client Error: Forbidden for url: {SIGNED}",
+            "Forbidden for url: https://cdn.example/m.bin?[redacted]. ",
+        ),
+        (
+            f'Get "{SIGNED}": dial tcp: i/o timeout',
+            'Get "https://cdn.example/m.bin?[redacted]": dial tcp: i/o timeout. ',
+        ),
+        (
+            "cannot clone https://me:5ec4e7@git.example/m: denied",
+            "clone https://[redacted]@git.example/m: denied. ",
+        ),
+        ("sent Bearer 5ec4e75ec4e7 in vain", "sent Bearer [redacted] in vain. "),
+        ("denied to hf_5ec4e75ec4e75ec4e7", "denied to hf_[redacted]. "),
+    ],
+)
+def test_what_others_say_is_told_without_what_lets_its_readers_in(
+    said: str, told_instead: str
+) -> None:
+    failed = pod(crashed(ended(1, f"Error: {said}")))
+    pulled = pod(waiting("ErrImagePull", said))
+    for found in (judged(deployed(), failed), judged(deployed(), pulled)):
+        (ready,) = conditions(found)
+        assert told_instead in ready.message
 
 
 def test_progress_has_no_page_and_a_failure_has_its_own() -> None:
