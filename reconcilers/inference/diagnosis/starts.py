@@ -9,6 +9,7 @@ from pykaito.api.conditions import InferenceReason
 from pykaito.operator.objects import name
 from pykaito.reconcilers.inference.diagnosis.fields import (
     claim_field,
+    copied_instead,
     image_volumes,
     is_custom,
     preset_options,
@@ -200,11 +201,10 @@ def _remedy(view: PodView, container: ContainerSpec | None, why: str) -> str:
             f"See that claim and folder of the annotation {labels.WEIGHTS_CLAIM}, "
             f"{claim}, hold the weights"
         )
-    if container is not None and image_volumes(view):
+    if container is not None and (mounted := list(image_volumes(view))):
         return (
             f"If node {view.node} cannot mount images (containerd from 2.1 and CRI-O "
-            "from 1.31 can), remove the annotation "
-            f"{labels.MOUNT_WEIGHTS_IMAGE}: the image is copied then"
+            f"from 1.31 can), {copied_instead(view.workspace, mounted[0])}"
         )
     return (
         "If the Deployment was edited by hand, this brings it back as the preset has "

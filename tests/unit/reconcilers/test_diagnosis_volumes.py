@@ -175,3 +175,30 @@ def test_a_node_that_mounts_no_images_is_told_what_to_do_without() -> None:
     message = found(pod(failed, spec=SERVER | MOUNTED), workspace=PRIVATE).message
     assert "If node gpu-0 cannot mount images" in message
     assert "remove the annotation kaito.sh/mount-weights-image" in message
+
+
+ON_VOLUME = {"name": "law", "volumeSource": {"image": {"reference": WEIGHTS}}}
+WITH_ADAPTERS = raw_workspace(
+    inference={
+        "preset": {"name": "falcon-7b"},
+        "adapters": [
+            {"source": {"name": "a", "image": "r/a:1"}},
+            {"source": ON_VOLUME},
+        ],
+    }
+)
+
+
+def test_an_adapters_image_that_cannot_be_mounted_is_told_with_its_own_field() -> None:
+    message = found(
+        pod(waiting("ErrImagePull", DENIED), spec=MOUNTED), workspace=WITH_ADAPTERS
+    ).message
+    source = "inference.adapters[1].source"
+    assert f"{WEIGHTS} ({source}.volumeSource.image.reference)" in message
+    assert f"in {source}.imagePullSecrets" in message
+
+
+def test_a_node_that_mounts_no_images_is_told_what_to_do_with_an_adapter() -> None:
+    failed = waiting("CreateContainerError", 'failed to mkdir "": no such file')
+    message = found(pod(failed, spec=SERVER | MOUNTED), workspace=WITH_ADAPTERS).message
+    assert "name the image in inference.adapters[1].source.image" in message
