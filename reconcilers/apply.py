@@ -33,6 +33,10 @@ from pykaito.reconcilers.writes import Note
 #: Conflicts are reported all at once, so a second round is already unusual.
 MAX_ROUNDS = 4
 
+#: Fields that decide what there may be beside them, and what is left with each: the
+#: API server refuses the limits of a rolling update beside another type of strategy.
+_LEFT_WITH = {".spec.strategy.type": ".spec.strategy"}
+
 log = structlog.get_logger()
 
 
@@ -153,7 +157,10 @@ class Applier:
                     field_manager=self._field_manager,
                 )
             except ApplyConflictError as error:
-                wanted = without_fields(wanted, (c.field for c in error.conflicts))
+                theirs = (c.field for c in error.conflicts)
+                wanted = without_fields(
+                    wanted, (_LEFT_WITH.get(field, field) for field in theirs)
+                )
                 left += error.conflicts
                 log.info(
                     "left fields to their owners",
