@@ -64,6 +64,13 @@ class PodView:
         found: Mapping[str, Any] = self.pod.get("status") or {}
         return found
 
+    @property
+    def claims(self) -> list[str]:
+        """The names of the PersistentVolumeClaims that the pod mounts."""
+        volumes = self.spec.get("volumes") or ()
+        found = (v.get("persistentVolumeClaim") or {} for v in volumes)
+        return sorted({str(claim["claimName"]) for claim in found if claim})
+
     def condition(self, kind: str) -> Mapping[str, Any]:
         """Return a condition of the pod, an empty mapping if it has none such."""
         for found in self.status.get("conditions") or ():

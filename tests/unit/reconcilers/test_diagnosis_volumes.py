@@ -101,6 +101,10 @@ def test_a_claim_has_time_to_be_attached_before_it_is_told_of() -> None:
             "no volume yet; its Events say why",
         ),
         (
+            "running PreBind plugin: binding volumes: context deadline exceeded",
+            "no volume yet; its Events say why",
+        ),
+        (
             "1 node(s) didn't match PersistentVolume's node affinity.",
             "is not where the pod may run, node gpu-0: name a claim",
         ),
@@ -119,6 +123,15 @@ def test_a_claim_that_no_pod_can_have_is_told_with_what_helps(
     )
     message = found(unplaced, workspace=annotated(weights_claim="models")).message
     assert remedy in message
+
+
+def test_a_claim_that_the_scheduler_waits_for_is_named_before_it_gives_up() -> None:
+    volumes = {"volumes": [claim("kept", "cache"), {"name": "tmp", "emptyDir": {}}]}
+    diagnosis = found(pod(conditions=[], spec=volumes))
+    assert diagnosis.progressing
+    assert "a volume of PersistentVolumeClaim kept where" in diagnosis.message
+    assert diagnosis.message.endswith("kubectl -n default describe pvc kept")
+    assert found(pod(conditions=[])).message == f"pod {POD} waits for the scheduler"
 
 
 DENIED = f'failed to pull and unpack image "{WEIGHTS}": 401 Unauthorized'
