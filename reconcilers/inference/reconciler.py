@@ -276,9 +276,10 @@ class InferenceReconciler:
             held_by_others(self._informers.machines.store.list(), key(live)),
         )
         deployed = self._informers.deployments.store.get(key(live))
-        if planned.server and deployed:
+        if deployed:
+            claims = manifests.mounted_claims(deployed["spec"]["template"]["spec"])
             before = manifests.bound_nodes(deployed)
-            lack = lack or carried(planned.server.claims, before, nodes)
+            lack = lack or carried(claims, before, nodes)
         return strategy(
             deployed,
             self._pods(live),

@@ -91,9 +91,29 @@ async def test_a_node_without_room_stops_the_old_pod_first_and_tells_it_once() -
         assert event.get("series") is None
 
 
-@pytest.mark.parametrize("annotations", [{}, {"kaito.sh/cache-claim": "kept"}])
+KEPT = {"persistentVolumeClaim": {"claimName": "kept"}}
+ON_A_CLAIM = {
+    "preset": {"name": "falcon-7b"},
+    "adapters": [{"source": {"name": "law", "volumeSource": KEPT}}],
+}
+OWN = {
+    "containers": [{"name": "server", "image": "r/a:1"}],
+    "volumes": [{"name": "models", **KEPT}],
+}
+
+
+@pytest.mark.parametrize(
+    ("made", "claims"),
+    [
+        ({}, False),
+        ({"metadata": {"annotations": {"kaito.sh/cache-claim": "kept"}}}, True),
+        ({"inference": ON_A_CLAIM}, True),
+        ({"inference": {"template": {"spec": OWN}}}, True),
+    ],
+    ids=["none", "cache", "adapter", "template"],
+)
 async def test_a_claim_is_let_go_of_before_it_is_used_on_another_node(
-    annotations: dict[str, str],
+    made: dict[str, Any], claims: bool
 ) -> None:
     world = World()
     resource = {"labelSelector": {"matchLabels": {}}, "count": 1, "instanceType": ""}
@@ -102,12 +122,12 @@ async def test_a_claim_is_let_go_of_before_it_is_used_on_another_node(
     )
     async with world.operator():
         await world.add_node("b", gpus=2)
-        await served_on(world, gpus=2, metadata={"annotations": annotations}, **first)
+        await served_on(world, gpus=2, **made, **first)
         await world.edit_workspace(**second)
         await eventually(lambda: "values': ['b']" in str(world.template()))
-        assert surges(world) is not bool(annotations)
+        assert surges(world) is not claims
         told = [event["note"] for event in world.events("RolloutWithDowntime")]
-        assert ("Claim kept may be on one node" in str(told)) is bool(annotations)
+        assert ("Claim kept may be on one node" in str(told)) is claims
 
 
 async def test_what_another_workspace_holds_is_no_room() -> None:
