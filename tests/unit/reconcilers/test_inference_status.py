@@ -160,6 +160,29 @@ def test_what_something_else_adds_to_a_pod_makes_it_no_other() -> None:
     assert judged(deployed(), LOADING | {"spec": {}}, meshed).reason == "ImagePullError"
 
 
+GPU = {"nvidia.com/gpu": "1"}
+DEFAULTS = {"cpu": "1", "memory": "512Mi"}
+
+
+def test_resources_that_a_limit_range_adds_make_a_pod_no_other() -> None:
+    asked = {"name": NAME, "image": IMAGE, "resources": {"limits": GPU}}
+    given = {"limits": GPU | DEFAULTS, "requests": GPU | DEFAULTS}
+    wanted = deployed()
+    wanted["spec"]["template"] = {"spec": {"containers": [asked]}}
+    earlier = of_another(image="old:1", resources=given)
+    current = pod(running(), spec={"containers": [asked | {"resources": given}]})
+    assert "is loading the model" in judged(wanted, earlier, current).message
+
+
+def test_a_pod_with_other_resources_is_of_an_earlier_template() -> None:
+    asked = {"name": NAME, "image": IMAGE, "resources": {"limits": GPU}}
+    wanted = deployed()
+    wanted["spec"]["template"] = {"spec": {"containers": [asked]}}
+    earlier = of_another(resources={"limits": {"nvidia.com/gpu": "2"}})
+    current = pod(running(), spec={"containers": [asked]})
+    assert "is loading the model" in judged(wanted, earlier, current).message
+
+
 def test_pods_that_are_all_changed_on_their_way_are_taken_for_current() -> None:
     assert judged(deployed(), of_another(image="mirror/x:1")).reason == "ImagePullError"
 
