@@ -85,6 +85,11 @@ def test_a_claim_has_time_to_be_attached_before_it_is_told_of() -> None:
     assert f"describe pod {POD}" in diagnosis.message
 
 
+BINDING = (
+    'running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded'
+)
+
+
 @pytest.mark.parametrize(
     ("said", "remedy"),
     [
@@ -101,7 +106,7 @@ def test_a_claim_has_time_to_be_attached_before_it_is_told_of() -> None:
             "no volume yet; its Events say why",
         ),
         (
-            "running PreBind plugin: binding volumes: context deadline exceeded",
+            BINDING,
             "no volume yet; its Events say why",
         ),
         (
