@@ -74,6 +74,52 @@ async def test_a_strategy_that_someone_chose_stays_and_the_model_is_served() -> 
         assert ".spec.strategy.type (kubectl-edit)" in ready["message"]
 
 
+class WithOneSource(ClusterApi):
+    """An API server that takes one source for a volume, and tells who chose it."""
+
+    async def apply(self, resource: Resource, obj: Object, **options: Any) -> Object:
+        found = self.find(resource, obj["metadata"]["name"])
+        if resource == DEPLOYMENTS and found:
+            chosen = {volume["name"]: volume for volume in _volumes(found)}
+            for volume in _volumes(obj):
+                both = {*volume, *chosen.get(volume["name"], ())} - {"name"}
+                if len(both) > 1:
+                    raise InvalidError("more than 1 volume type", status=422)
+        return await super().apply(resource, obj, **options)
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        found = dict(await super().get(resource, name, namespace))
+        source = {'k:{"name":"tmp"}': {"f:persistentVolumeClaim": {}}}
+        fields = {"f:spec": {"f:template": {"f:spec": {"f:volumes": source}}}}
+        theirs = {"manager": "kubectl-edit", "fieldsV1": fields}
+        return found | {"metadata": found["metadata"] | {"managedFields": [theirs]}}
+
+
+def _volumes(obj: Object) -> Any:
+    return obj["spec"]["template"]["spec"]["volumes"]
+
+
+async def test_a_source_that_someone_gave_a_volume_stays_and_is_named() -> None:
+    world = World()
+    defaults = world.api.status_defaults
+    world.api = WithOneSource()
+    world.api.status_defaults |= defaults
+    mine = {"name": "tmp", "persistentVolumeClaim": {"claimName": "mine"}}
+    async with world.operator():
+        await world.served()
+        others = [v for v in _volumes(world.deployment()) if v["name"] != "tmp"]
+        await world.edit_deployment(
+            {"spec": {"template": {"spec": {"volumes": [mine, *others]}}}}
+        )
+        await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
+        await world.serve()
+        await world.at_rest()
+        assert mine in _volumes(world.deployment())
+        ready = world.condition("InferenceReady")
+        assert ready["status"] == "True"
+        assert 'volumes[name="tmp"].emptyDir (kubectl-edit)' in ready["message"]
+
+
 async def test_a_field_that_two_others_own_is_left_to_both() -> None:
     world = World()
     async with world.operator():
