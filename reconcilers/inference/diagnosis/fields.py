@@ -102,11 +102,17 @@ def copied_instead(workspace: Object, image: str) -> str:
 
 
 def claim_field(view: PodView, claim: str) -> str:
-    """Return the annotation that names a claim; empty where another field does."""
+    """Return what names a claim: an annotation or a field; empty for neither."""
     written = view.workspace["metadata"].get("annotations") or {}
     if written.get(labels.WEIGHTS_CLAIM, "").partition("/")[0] == claim:
-        return labels.WEIGHTS_CLAIM
-    return labels.CACHE_CLAIM if written.get(labels.CACHE_CLAIM) == claim else ""
+        return f"annotation {labels.WEIGHTS_CLAIM}"
+    if written.get(labels.CACHE_CLAIM) == claim:
+        return f"annotation {labels.CACHE_CLAIM}"
+    for index, adapter in enumerate(_adapters(_inference(view))):
+        volume = adapter["source"].get("volumeSource") or {}
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim:
+            return f"inference.adapters[{index}].source.volumeSource"
+    return ""
 
 
 def _brings_weights(container: ContainerSpec) -> bool:

@@ -66,8 +66,8 @@ def turned_away(view: PodView) -> Diagnosis:
 
 def _remedy(view: PodView, message: str) -> str:
     if found := _MISSING_CLAIM.search(message):
-        annotation = claim_field(view, found[1])
-        whose = f" (annotation {annotation})" if annotation else ""
+        field = claim_field(view, found[1])
+        whose = f" ({field})" if field else ""
         return (
             f"Create PersistentVolumeClaim {found[1]}{whose} in namespace "
             f"{view.namespace}; those there are: {view.kubectl} get pvc"

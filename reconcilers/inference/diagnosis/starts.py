@@ -155,8 +155,8 @@ def _missing(view: PodView, message: str, container: ContainerSpec | None) -> st
 def _named_by(view: PodView, kind: str, named: str) -> str:
     if kind == "folder" and not is_custom(view):
         return f" (annotation {labels.USE_LOCAL_WEIGHTS})"
-    if kind == "PersistentVolumeClaim" and (annotation := claim_field(view, named)):
-        return f" (annotation {annotation})"
+    if kind == "PersistentVolumeClaim" and (field := claim_field(view, named)):
+        return f" ({field})"
     if kind == "Secret" and preset_options(view).get("modelAccessSecret") == named:
         return " (inference.preset.presetOptions.modelAccessSecret)"
     return ""

@@ -130,6 +130,23 @@ def test_a_claim_that_no_pod_can_have_is_told_with_what_helps(
     assert remedy in message
 
 
+def test_an_adapters_claim_is_told_with_the_field_that_names_it() -> None:
+    kept = {"persistentVolumeClaim": {"claimName": "law"}}
+    adapters = [{"source": {"name": "law", "volumeSource": kept}}]
+    workspace = raw_workspace(
+        inference={"preset": {"name": "falcon-7b"}, "adapters": adapters}
+    )
+    said = '0/2 nodes are available: persistentvolumeclaim "law" not found.'
+    unplaced = pod(conditions=[condition("PodScheduled", "False") | {"message": said}])
+    field = "inference.adapters[0].source.volumeSource"
+    assert (
+        f"law ({field}) in namespace default"
+        in found(unplaced, workspace=workspace).message
+    )
+    waits = found(mounting(120, claim("law", "adapter-law")), workspace=workspace)
+    assert f"Claim law ({field})" in waits.message
+
+
 def test_a_claim_that_the_scheduler_waits_for_is_named_before_it_gives_up() -> None:
     volumes = {"volumes": [claim("kept", "cache"), {"name": "tmp", "emptyDir": {}}]}
     diagnosis = found(pod(conditions=[], spec=volumes))
