@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
-from pykaito.operator.objects import Object, namespace
+from pykaito.operator.objects import Object, name, namespace
 from pykaito.reconcilers.conditions import Condition, with_help
 from pykaito.reconcilers.inference.diagnosis import (
     Diagnosis,
@@ -54,7 +54,7 @@ def judge(
         )
     found = diagnose(current_pods(deployed, pods), workspace, now, reported)
     if found.progressing:
-        found = _refused(deployed, status, now) or found
+        found = _refused(deployed, status, now) or _paused(deployed, status) or found
     found = _overdue(status, found)
     return replace(found, message=f"{_so_far(deployed, status)}{found.message}")
 
@@ -113,6 +113,17 @@ def _refused(
         exceeded or f"the workload's pod is refused: {message}",
         stalled=stalled,
         look_again=look_again,
+    )
+
+
+def _paused(deployed: Object, status: Mapping[str, Any]) -> Diagnosis | None:
+    """Return that somebody has paused the rollout, None where that holds up nothing."""
+    waits = status.get("updatedReplicas", 0) < deployed["spec"]["replicas"]
+    if not deployed["spec"].get("paused") or not waits:
+        return None
+    return pending(
+        f"the Deployment is paused; go on: kubectl -n {namespace(deployed)} rollout "
+        f"resume deployment {name(deployed)}"
     )
 
 

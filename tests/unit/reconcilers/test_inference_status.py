@@ -187,6 +187,18 @@ def test_pods_that_are_all_changed_on_their_way_are_taken_for_current() -> None:
     assert judged(deployed(), of_another(image="mirror/x:1")).reason == "ImagePullError"
 
 
+def test_a_rollout_that_someone_paused_says_how_it_goes_on() -> None:
+    paused = deployed(available=1, updated=0)
+    paused["spec"]["paused"] = True
+    assert judged(paused).message == (
+        "rolling out, 0 of 1 replicas updated, 1 serve: the Deployment is paused; go "
+        "on: kubectl -n team rollout resume deployment d"
+    )
+    begun = deployed()
+    begun["spec"]["paused"] = True
+    assert "is loading the model" in judged(begun, LOADING).message
+
+
 def test_a_deployment_without_replicas_waits() -> None:
     assert "0 replicas" in judged(deployed(0)).message
 
