@@ -306,10 +306,11 @@ class InferenceReconciler:
                 live, "WorkloadCreated", f"Deployment {name(live)} applied"
             )
         elif interrupts(before, applied.obj):
+            why = rollout.why_not or "somebody else chose its strategy"
             self._events.warning(
                 live,
                 "RolloutWithDowntime",
-                f"the model is not served until its new pod is: {rollout.why_not}",
+                f"the model is not served until its new pod is: {why}",
             )
         elif before and before["spec"]["template"] != applied.obj["spec"]["template"]:
             self._events.normal(

@@ -64,6 +64,8 @@ async def test_a_strategy_that_someone_chose_stays_and_the_model_is_served() -> 
     theirs = {"type": "Recreate", "rollingUpdate": None}
     async with world.operator():
         await world.served()
+        await world.set_node("gpu-0", gpus=2)
+        await eventually(lambda: "'maxSurge': 1" in str(world.deployment()))
         await world.edit_deployment({"spec": {"strategy": theirs}})
         await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
         await world.serve()
@@ -72,6 +74,10 @@ async def test_a_strategy_that_someone_chose_stays_and_the_model_is_served() -> 
         ready = world.condition("InferenceReady")
         assert ready["status"] == "True"
         assert ".spec.strategy.type (kubectl-edit)" in ready["message"]
+        await world.edit_workspace(**ADAPTED)
+        await eventually(lambda: bool(world.events("RolloutWithDowntime")))
+        (event,) = world.events("RolloutWithDowntime")
+        assert event["note"].endswith("new pod is: somebody else chose its strategy")
 
 
 class WithOneSource(ClusterApi):
