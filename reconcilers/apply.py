@@ -6,7 +6,7 @@ is applied, and the caller is told, so that it can say so.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,17 @@ from pykaito.operator.errors import (
 )
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, key, labels, name, owner_of
+from pykaito.reconcilers.alternatives import replaced
 from pykaito.reconcilers.field_path import without_fields
 from pykaito.reconcilers.quota import QUOTA_EXCEEDED, explain_quota
 from pykaito.reconcilers.writes import Note
 
 #: Conflicts are reported all at once, so a second round is already unusual.
 MAX_ROUNDS = 4
+
+#: Fields that decide what there may be beside them, and what is left with each: the
+#: API server refuses the limits of a rolling update beside another type of strategy.
+_LEFT_WITH = {".spec.strategy.type": ".spec.strategy"}
 
 log = structlog.get_logger()
 
@@ -115,7 +120,7 @@ class Applier:
         found = live if live is not None else await self._find(memo_key)
         if found is not None:
             _check_owner(found, wanted)
-        obj, left = await self._apply_uncontested(wanted)
+        obj, left = await self._apply_what_is_ours(wanted)
         note(self._informer, obj)
         self._memos[memo_key] = _Memo(digest, version(obj), left)
         return Applied(
@@ -141,6 +146,23 @@ class Applier:
         except NotFoundError:
             return None
 
+    async def _apply_what_is_ours(
+        self, wanted: Mapping[str, Any]
+    ) -> tuple[Object, tuple[FieldConflict, ...]]:
+        """Apply what nobody else owns, and nobody has put another in place of."""
+        try:
+            return await self._apply_uncontested(wanted)
+        except InvalidError:
+            found = await self._find(key(wanted))
+            others = replaced(wanted, found or {"metadata": {}}, self._field_manager)
+            if not others:
+                raise
+        _log_left(others)
+        obj, left = await self._apply_uncontested(
+            without_fields(wanted, (c.field for c in others))
+        )
+        return obj, (*others, *left)
+
     async def _apply_uncontested(
         self, wanted: Mapping[str, Any]
     ) -> tuple[Object, tuple[FieldConflict, ...]]:
@@ -153,19 +175,26 @@ class Applier:
                     field_manager=self._field_manager,
                 )
             except ApplyConflictError as error:
-                wanted = without_fields(wanted, (c.field for c in error.conflicts))
-                left += error.conflicts
-                log.info(
-                    "left fields to their owners",
-                    fields=[c.field for c in error.conflicts],
-                    managers=sorted({c.manager for c in error.conflicts}),
+                theirs = (c.field for c in error.conflicts)
+                wanted = without_fields(
+                    wanted, (_LEFT_WITH.get(field, field) for field in theirs)
                 )
+                left += error.conflicts
+                _log_left(error.conflicts)
             else:
                 return obj, left
         raise RuntimeError(
             f"{self._informer.resource.kind} {name(wanted)}: fields changed hands "
             f"{MAX_ROUNDS} times while it was applied"
         )
+
+
+def _log_left(conflicts: Sequence[FieldConflict]) -> None:
+    log.info(
+        "left fields to their owners",
+        fields=[c.field for c in conflicts],
+        managers=sorted({c.manager for c in conflicts}),
+    )
 
 
 def _check_owner(found: Object, wanted: Object) -> None:

@@ -7,9 +7,9 @@ volumes that are images, and without their mounts, and says nothing.
 from collections.abc import Mapping
 from typing import Any
 
-from pykaito.api import labels
 from pykaito.operator.objects import Object
 from pykaito.reconcilers.inference.diagnosis import Diagnosis
+from pykaito.reconcilers.inference.diagnosis.fields import copied_instead
 
 NOT_SUPPORTED = "ImageVolumesNotSupported"
 
@@ -35,14 +35,14 @@ def dropped_image(
     ]
     if not lost:
         return None
-    remedy = f"Remove the annotation {labels.MOUNT_WEIGHTS_IMAGE}: it is copied then"
+    remedy = copied_instead(workspace, lost[0])
     if (workspace.get("inference") or {}).get("template"):
-        remedy = "Remove the volume from inference.template"
+        remedy = "remove the volume from inference.template"
     return Diagnosis(
         NOT_SUPPORTED,
         f"the API server left out the volume of the image {lost[0]}: this cluster "
         "mounts no images (feature gate ImageVolume, which is on by default from "
-        f"Kubernetes 1.35). {remedy}",
+        f"Kubernetes 1.35). {remedy[0].upper()}{remedy[1:]}",
         stalled=True,
     )
 

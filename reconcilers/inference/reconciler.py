@@ -276,9 +276,10 @@ class InferenceReconciler:
             held_by_others(self._informers.machines.store.list(), key(live)),
         )
         deployed = self._informers.deployments.store.get(key(live))
-        if planned.server and deployed:
+        if deployed:
+            claims = manifests.mounted_claims(deployed["spec"]["template"]["spec"])
             before = manifests.bound_nodes(deployed)
-            lack = lack or carried(planned.server.claims, before, nodes)
+            lack = lack or carried(claims, before, nodes)
         return strategy(
             deployed,
             self._pods(live),
@@ -305,10 +306,11 @@ class InferenceReconciler:
                 live, "WorkloadCreated", f"Deployment {name(live)} applied"
             )
         elif interrupts(before, applied.obj):
+            why = rollout.why_not or "somebody else chose its strategy"
             self._events.warning(
                 live,
                 "RolloutWithDowntime",
-                f"the model is not served until its new pod is: {rollout.why_not}",
+                f"the model is not served until its new pod is: {why}",
             )
         elif before and before["spec"]["template"] != applied.obj["spec"]["template"]:
             self._events.normal(

@@ -111,7 +111,7 @@ def carried(claims: Sequence[str], before: Sequence[str], after: Sequence[str]) 
     waits for it has a node already: nothing would end the wait.
 
     Args:
-        claims: the PersistentVolumeClaims that the pod mounts.
+        claims: the PersistentVolumeClaims that the pod mounts now.
         before: the nodes that it may run on now.
         after: those that it is to run on.
     """

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
-from pykaito.operator.objects import Object, namespace
+from pykaito.operator.objects import Object, name, namespace
 from pykaito.reconcilers.conditions import Condition, with_help
 from pykaito.reconcilers.inference.diagnosis import (
     Diagnosis,
@@ -16,6 +16,7 @@ from pykaito.reconcilers.inference.diagnosis import (
     unreported,
 )
 from pykaito.reconcilers.inference.diagnosis.patience import PATIENCE, moment, waited
+from pykaito.reconcilers.inference.diagnosis.redaction import redacted
 from pykaito.reconcilers.inference.templates import current_pods
 from pykaito.reconcilers.quota import QUOTA_EXCEEDED, explain_quota
 
@@ -47,20 +48,24 @@ def judge(
     wanted = deployed["spec"]["replicas"]
     if not wanted:
         return pending("the Deployment is scaled to 0 replicas")
-    if _serves(deployed, status, wanted):
+    if _serves(deployed, status, wanted, workspace):
         return Diagnosis(
             InferenceReason.SUCCESS, f"{wanted} of {wanted} replicas serve"
         )
     found = diagnose(current_pods(deployed, pods), workspace, now, reported)
     if found.progressing:
-        found = _refused(deployed, status, now) or found
+        found = _refused(deployed, status, now) or _paused(deployed, status) or found
     found = _overdue(status, found)
     return replace(found, message=f"{_so_far(deployed, status)}{found.message}")
 
 
-def _serves(deployed: Object, status: Mapping[str, Any], wanted: int) -> bool:
+def _serves(
+    deployed: Object, status: Mapping[str, Any], wanted: int, workspace: Object
+) -> bool:
+    # What served a moment ago goes on to until the Deployment's controller has looked
+    # at a change, which may be one that concerns no pod.
     return bool(
-        _is_observed(deployed, status)
+        (_is_observed(deployed, status) or _is_told_to_serve(workspace))
         and status.get("availableReplicas", 0) >= wanted
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("replicas", 0) == wanted
@@ -70,6 +75,13 @@ def _serves(deployed: Object, status: Mapping[str, Any], wanted: int) -> bool:
 def _is_observed(deployed: Object, status: Mapping[str, Any]) -> bool:
     generation = deployed["metadata"]["generation"]
     return bool(status.get("observedGeneration") == generation)
+
+
+def _is_told_to_serve(workspace: Object) -> bool:
+    """Whether the Workspace, as it is now, reads that its model is served."""
+    told = _condition(workspace.get("status") or {}, WorkspaceCondition.INFERENCE_READY)
+    generation = workspace["metadata"].get("generation")
+    return (told.get("status"), told.get("observedGeneration")) == ("True", generation)
 
 
 def _so_far(deployed: Object, status: Mapping[str, Any]) -> str:
@@ -104,6 +116,17 @@ def _refused(
     )
 
 
+def _paused(deployed: Object, status: Mapping[str, Any]) -> Diagnosis | None:
+    """Return that somebody has paused the rollout, None where that holds up nothing."""
+    waits = status.get("updatedReplicas", 0) < deployed["spec"]["replicas"]
+    if not deployed["spec"].get("paused") or not waits:
+        return None
+    return pending(
+        f"the Deployment is paused; go on: kubectl -n {namespace(deployed)} rollout "
+        f"resume deployment {name(deployed)}"
+    )
+
+
 def _overdue(status: Mapping[str, Any], found: Diagnosis) -> Diagnosis:
     """Mark what has taken longer than a rollout may."""
     progressing = _condition(status, "Progressing")
@@ -130,7 +153,7 @@ def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 def conditions(found: Diagnosis, remark: str = "") -> list[Condition]:
     """Return the conditions that tell of a diagnosis, with a remark if there is one."""
-    message = f"{found.message}; {remark}" if remark else found.message
+    message = redacted(f"{found.message}; {remark}" if remark else found.message)
     if found.reason == InferenceReason.SUCCESS:
         return [
             Condition(WorkspaceCondition.INFERENCE_READY, "True", found.reason, message)

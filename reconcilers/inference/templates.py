@@ -10,8 +10,8 @@ from typing import Any
 from pykaito.operator.objects import Object
 from pykaito.reconcilers.inference.diagnosis.pod_view import KINDS
 
-#: What decides how a container runs.
-_DECIDE = ("image", "command", "args", "env", "envFrom", "resources", "imagePullPolicy")
+#: What decides how a container runs, beside its resources.
+_DECIDE = ("image", "command", "args", "env", "envFrom", "imagePullPolicy")
 
 
 def current_pods(deployed: Object, pods: Sequence[Object]) -> Sequence[Object]:
@@ -38,6 +38,7 @@ def _is_like(pod: Object, template: Mapping[str, Any]) -> bool:
         and _volumes(template).items() <= _volumes(pod).items()
         and all(
             _containers(template, kind).items() <= _containers(pod, kind).items()
+            and _resources(template, kind).items() <= _resources(pod, kind).items()
             for kind in KINDS
         )
     )
@@ -54,4 +55,17 @@ def _containers(obj: Mapping[str, Any], kind: str) -> Mapping[str, Mapping[str, 
     return {
         container["name"]: {field: container.get(field) for field in _DECIDE}
         for container in (obj.get("spec") or {}).get(kind) or ()
+    }
+
+
+def _resources(
+    obj: Mapping[str, Any], kind: str
+) -> Mapping[tuple[str, str, str], object]:
+    """Return each amount by its container; a LimitRange gives a pod more of them."""
+    return {
+        (container["name"], bound, resource): amount
+        for container in (obj.get("spec") or {}).get(kind) or ()
+        for bound, amounts in (container.get("resources") or {}).items()
+        if bound in {"requests", "limits"}
+        for resource, amount in (amounts or {}).items()
     }

@@ -50,7 +50,6 @@ from pykaito.runtime.presets.sizing import (
 from pykaito.runtime.presets.vllm_flags import vllm_flags
 from pykaito.runtime.presets.vllm_options import check_options
 from pykaito.runtime.presets.weights import (
-    FromClaim,
     FromHub,
     FromImage,
     Weights,
@@ -146,13 +145,6 @@ class ModelServer:
     def downloads(self) -> bool:
         """Whether it fetches the model from a hub."""
         return isinstance(self.weights, FromHub)
-
-    @property
-    def claims(self) -> tuple[str, ...]:
-        """The PersistentVolumeClaims of weights and cache."""
-        weights = self.weights
-        named = weights.claim if isinstance(weights, FromClaim) else ""
-        return tuple(filter(None, (named, self.cache_claim)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,15 +126,26 @@ def doubts_of_claims(workspace: Workspace) -> Iterator[str]:
     """Yield what is likely not meant of claims that several nodes share."""
     if (count := workspace.resource.count) == 1:
         return
+    for field, mode in _claimed(workspace):
+        yield (
+            f"{field}: {count} nodes share the claim, so it needs the access mode "
+            f"{mode}; one of ReadWriteOnce is on one node at a time"
+        )
+
+
+def _claimed(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield the fields that name claims, and the access mode that sharing takes."""
+    to_read = "ReadOnlyMany or ReadWriteMany"
     for annotation, mode in (
-        (labels.WEIGHTS_CLAIM, "ReadOnlyMany or ReadWriteMany"),
+        (labels.WEIGHTS_CLAIM, to_read),
         (labels.CACHE_CLAIM, "ReadWriteMany"),
     ):
         if annotation in workspace.metadata.annotations:
-            yield (
-                f"{field_of(annotation)}: {count} nodes share the claim, so it needs "
-                f"the access mode {mode}; one of ReadWriteOnce is on one node at a time"
-            )
+            yield field_of(annotation), mode
+    adapters = workspace.inference.adapters if workspace.inference else ()
+    for index, adapter in enumerate(adapters):
+        if "persistentVolumeClaim" in (adapter.source.volume_source or {}):
+            yield f"inference.adapters[{index}].source.volumeSource", to_read
 
 
 def _from_claim(written: str) -> FromClaim:

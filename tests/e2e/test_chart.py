@@ -71,6 +71,25 @@ def test_the_operator_cannot_take_over_a_config_map(
     assert "lists of adapters" in done.stderr
 
 
+def test_the_operator_brings_back_the_label_of_a_list_of_adapters(
+    kubectl: Kubectl, operator: str, namespace: str
+) -> None:
+    applied = Applied(kubectl, namespace, example("falcon-7b.yaml"))
+    workspace = json.loads(
+        applied.kubectl("get", "workspace", applied.name, "-o", "json")
+    )
+    owner = {key: workspace[key] for key in ("apiVersion", "kind")}
+    owner |= {key: workspace["metadata"][key] for key in ("name", "uid")}
+    metadata = {"name": "small-adapters", "ownerReferences": [owner]}
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(obj))
+    kubectl(
+        *("label", "-n", namespace, "configmap", "small-adapters"),
+        *("kaito.sh/workspace=small", "--as"),
+        f"system:serviceaccount:{operator}:pykaito",
+    )
+
+
 def test_uninstalling_leaves_workspaces_and_crds_and_installing_takes_them_up(
     kubectl: Kubectl,
     kubeconfig: Path,

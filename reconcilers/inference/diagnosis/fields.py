@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pykaito.api import labels
-from pykaito.operator.objects import name
+from pykaito.operator.objects import Object, name
 from pykaito.reconcilers.inference.diagnosis.pod_view import ContainerSpec, PodView
 from pykaito.reconcilers.inference.manifests.vllm_server import MODULE as VLLM_MODULE
 from pykaito.runtime.presets.runtimes import Runtime
@@ -55,26 +55,64 @@ def image_field(view: PodView, container: ContainerSpec | None) -> ImageField:
 
 def image_volumes(view: PodView) -> dict[str, ImageField]:
     """Return the images that the pod mounts as volumes, and the field of each."""
+    return {
+        image: _volume_field(view, index, image)
+        for index, volume in enumerate(view.spec.get("volumes") or ())
+        if (image := (volume.get("image") or {}).get("reference"))
+    }
+
+
+def _volume_field(view: PodView, index: int, image: str) -> ImageField:
+    if is_custom(view):
+        return ImageField(
+            f"inference.template.spec.volumes[{index}].image.reference",
+            "inference.template.spec.imagePullSecrets",
+        )
+    adapter = adapter_that_mounts(view.workspace, image)
+    if adapter is not None:
+        path = f"inference.adapters[{adapter}].source"
+        return ImageField(
+            f"{path}.volumeSource.image.reference", f"{path}.imagePullSecrets"
+        )
     path = "inference.preset.presetOptions"
-    weights = ImageField(f"{path}.image", f"{path}.imagePullSecrets", fixed=True)
-    found: dict[str, ImageField] = {}
-    for index, volume in enumerate(view.spec.get("volumes") or ()):
-        if image := (volume.get("image") or {}).get("reference"):
-            found[image] = weights if volume["name"] == WEIGHTS else OF_THE_OPERATOR
-            if is_custom(view):
-                found[image] = ImageField(
-                    f"inference.template.spec.volumes[{index}].image.reference",
-                    "inference.template.spec.imagePullSecrets",
-                )
-    return found
+    return ImageField(f"{path}.image", f"{path}.imagePullSecrets", fixed=True)
+
+
+def adapter_that_mounts(workspace: Object, image: str) -> int | None:
+    """Return the place of the adapter whose volume is an image, None for no adapter."""
+    for index, adapter in enumerate(_adapters(workspace.get("inference") or {})):
+        mounted = (adapter["source"].get("volumeSource") or {}).get("image") or {}
+        if mounted.get("reference") == image:
+            return index
+    return None
+
+
+def copied_instead(workspace: Object, image: str) -> str:
+    """Return how to have an image copied that is mounted, as a request."""
+    adapter = adapter_that_mounts(workspace, image)
+    if adapter is None:
+        return (
+            f"remove the annotation {labels.MOUNT_WEIGHTS_IMAGE}: the image is copied "
+            "then"
+        )
+    return (
+        f"name the image in inference.adapters[{adapter}].source.image instead of "
+        "volumeSource: it is copied then"
+    )
 
 
 def claim_field(view: PodView, claim: str) -> str:
-    """Return the annotation that names a claim; empty where another field does."""
+    """Return what names a claim: an annotation or a field; empty for neither."""
     written = view.workspace["metadata"].get("annotations") or {}
     if written.get(labels.WEIGHTS_CLAIM, "").partition("/")[0] == claim:
-        return labels.WEIGHTS_CLAIM
-    return labels.CACHE_CLAIM if written.get(labels.CACHE_CLAIM) == claim else ""
+        return f"annotation {labels.WEIGHTS_CLAIM}"
+    if written.get(labels.CACHE_CLAIM) == claim:
+        return f"annotation {labels.CACHE_CLAIM}"
+    for index, adapter in enumerate(_adapters(_inference(view))):
+        volume = adapter["source"].get("volumeSource") or {}
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim:
+            return f"inference.adapters[{index}].source.volumeSource"
+    return ""
 
 
 def _brings_weights(container: ContainerSpec) -> bool:

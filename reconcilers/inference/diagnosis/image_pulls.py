@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pykaito.api.conditions import InferenceReason
+from pykaito.api.conditions import InferenceReason, WorkspaceCondition
 from pykaito.reconcilers.inference.diagnosis.fields import (
     ImageField,
     image_field,
@@ -73,9 +73,9 @@ def pull_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
         volumes = image_volumes(view).items()
         of_volume = ((i, f) for i, f in volumes if i in message)
         image, field = next(of_volume, (image, field))
-    answer = _answer(message, image) or waiting["reason"]
     where = f" ({field.path})" if field.path else ""
     told = f"pod {view.name} cannot pull {image}{where} for container {named}"
+    answer = _answer(message, image) or _answered(view, told) or waiting["reason"]
     stalled, look_again = waiting["reason"] in HOPELESS, None
     if not stalled and _is_definite(answer):
         stalled, look_again = waited(could_start_since(view), view.now, PATIENCE)
@@ -91,6 +91,18 @@ def _answer(message: str, image: str) -> str:
     """Return what the registry said, without what was said on its way here."""
     rest = _PREAMBLE.sub("", message.strip())
     return rest.replace(f"{image}: ", "").strip().rstrip(".")
+
+
+def _answered(view: PodView, told: str) -> str:
+    """Return what the registry said before, as the Workspace tells of it.
+
+    Kubelets before 1.32 say it as they fail, and then for minutes that they back off.
+    """
+    for condition in (view.workspace.get("status") or {}).get("conditions") or ():
+        if condition["type"] == WorkspaceCondition.INFERENCE_READY:
+            _, _, rest = str(condition.get("message", "")).partition(f"{told}: ")
+            return rest.partition(". ")[0]
+    return ""
 
 
 def _is_definite(answer: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pykaito.operator.objects import Object, name, namespace
 from pykaito.reconcilers.inference.loading import Report
+from pykaito.reconcilers.inference.manifests.claims import mounted_claims
 
 ContainerKind = Literal["initContainers", "containers"]
 KINDS: Sequence[ContainerKind] = ("initContainers", "containers")
@@ -63,6 +64,11 @@ class PodView:
         """What the kubelet reports."""
         found: Mapping[str, Any] = self.pod.get("status") or {}
         return found
+
+    @property
+    def claims(self) -> list[str]:
+        """The names of the PersistentVolumeClaims that the pod mounts."""
+        return mounted_claims(self.spec)
 
     def condition(self, kind: str) -> Mapping[str, Any]:
         """Return a condition of the pod, an empty mapping if it has none such."""

@@ -16,7 +16,7 @@ from pykaito.reconcilers.inference.loading import sentence
 def progress(view: PodView) -> str:
     """Return what a pod is at, as a sentence."""
     if not view.holds("PodScheduled"):
-        return f"pod {view.name} waits for the scheduler"
+        return f"pod {view.name} waits for the scheduler{_and_volumes(view)}"
     for container in view.status.get("initContainerStatuses") or ():
         state = container.get("state") or {}
         if "terminated" in state or container.get("started"):
@@ -25,6 +25,17 @@ def progress(view: PodView) -> str:
             return f"pod {view.name} is {_fetching(view, container)}"
         return _pulling(view, container)
     return _of_servers(view)
+
+
+def _and_volumes(view: PodView) -> str:
+    """Return what the scheduler may wait for itself, for minutes and without a word."""
+    if not view.claims:
+        return ""
+    return (
+        f", and that for a volume of PersistentVolumeClaim {' and '.join(view.claims)} "
+        "where there is none yet; how far it is: "
+        f"{view.kubectl} describe pvc {' '.join(view.claims)}"
+    )
 
 
 def _of_servers(view: PodView) -> str:

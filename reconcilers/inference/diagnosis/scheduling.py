@@ -15,7 +15,7 @@ _TAINT = re.compile(r"untolerated taint ?\{([^:}]+)")
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _UNBOUND_CLAIM = re.compile(
     r"unbound immediate PersistentVolumeClaims|persistent volumes to bind|"
-    r"bound to non-existent"
+    r"bound to non-existent|binding volumes"
 )
 _VOLUME_ELSEWHERE = re.compile(
     r"PersistentVolume's node affinity|volume node affinity conflict|"
@@ -66,8 +66,8 @@ def turned_away(view: PodView) -> Diagnosis:
 
 def _remedy(view: PodView, message: str) -> str:
     if found := _MISSING_CLAIM.search(message):
-        annotation = claim_field(view, found[1])
-        whose = f" (annotation {annotation})" if annotation else ""
+        field = claim_field(view, found[1])
+        whose = f" ({field})" if field else ""
         return (
             f"Create PersistentVolumeClaim {found[1]}{whose} in namespace "
             f"{view.namespace}; those there are: {view.kubectl} get pvc"
@@ -75,14 +75,14 @@ def _remedy(view: PodView, message: str) -> str:
     if _UNBOUND_CLAIM.search(message):
         return (
             "A PersistentVolumeClaim of the pod has no volume yet; its Events say why: "
-            f"{view.kubectl} describe pvc {' '.join(_claims(view.spec))}"
+            f"{view.kubectl} describe pvc {' '.join(view.claims)}"
         )
     if _VOLUME_ELSEWHERE.search(message):
         return (
             "The volume of a PersistentVolumeClaim of the pod is not where the pod may "
             f"run, node {', '.join(_bound_nodes(view.spec)) or 'NODE'}: name a claim "
             "that is reached from there, or a node that reaches this one: "
-            f"{view.kubectl} describe pvc {' '.join(_claims(view.spec))}"
+            f"{view.kubectl} describe pvc {' '.join(view.claims)}"
         )
     if _SHORT.search(message):
         return _who_is_there(", ".join(_bound_nodes(view.spec)))
@@ -121,13 +121,6 @@ def _requested(spec: Mapping[str, Any], resource: str) -> str:
 def _of(resources: Mapping[str, Any], resource: str) -> Any:
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     return requests.get(resource) or limits.get(resource)
-
-
-def _claims(spec: Mapping[str, Any]) -> list[str]:
-    """Return the names of the claims that the pod mounts."""
-    volumes = spec.get("volumes") or ()
-    found = (v.get("persistentVolumeClaim") or {} for v in volumes)
-    return sorted({str(c["claimName"]) for c in found if c})
 
 
 def _bound_nodes(spec: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from pykaito.api.conditions import InferenceReason
 from pykaito.operator.objects import name
 from pykaito.reconcilers.inference.diagnosis.fields import (
     claim_field,
+    copied_instead,
     image_volumes,
     is_custom,
     preset_options,
@@ -154,8 +155,8 @@ def _missing(view: PodView, message: str, container: ContainerSpec | None) -> st
 def _named_by(view: PodView, kind: str, named: str) -> str:
     if kind == "folder" and not is_custom(view):
         return f" (annotation {labels.USE_LOCAL_WEIGHTS})"
-    if kind == "PersistentVolumeClaim" and (annotation := claim_field(view, named)):
-        return f" (annotation {annotation})"
+    if kind == "PersistentVolumeClaim" and (field := claim_field(view, named)):
+        return f" ({field})"
     if kind == "Secret" and preset_options(view).get("modelAccessSecret") == named:
         return " (inference.preset.presetOptions.modelAccessSecret)"
     return ""
@@ -200,11 +201,10 @@ def _remedy(view: PodView, container: ContainerSpec | None, why: str) -> str:
             f"See that claim and folder of the annotation {labels.WEIGHTS_CLAIM}, "
             f"{claim}, hold the weights"
         )
-    if container is not None and image_volumes(view):
+    if container is not None and (mounted := list(image_volumes(view))):
         return (
             f"If node {view.node} cannot mount images (containerd from 2.1 and CRI-O "
-            "from 1.31 can), remove the annotation "
-            f"{labels.MOUNT_WEIGHTS_IMAGE}: the image is copied then"
+            f"from 1.31 can), {copied_instead(view.workspace, mounted[0])}"
         )
     return (
         "If the Deployment was edited by hand, this brings it back as the preset has "

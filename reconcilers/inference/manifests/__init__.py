@@ -12,6 +12,7 @@ from pykaito.reconcilers.inference.manifests.brought import (
     is_template_of,
     with_brought,
 )
+from pykaito.reconcilers.inference.manifests.claims import mounted_claims
 from pykaito.reconcilers.inference.manifests.config import ConfigFile
 from pykaito.reconcilers.inference.manifests.deployments import deployment
 from pykaito.reconcilers.inference.manifests.placement import affinity, bound_nodes
@@ -30,6 +31,7 @@ __all__ = [
     "describe_change",
     "is_template_of",
     "list_name",
+    "mounted_claims",
     "revision_of",
     "service",
     "with_brought",

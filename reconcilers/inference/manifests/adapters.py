@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pykaito.api.v1beta1.adapter import Adapter
-from pykaito.reconcilers.inference.manifests.containers import TOOLS, copy_from
+from pykaito.reconcilers.inference.manifests.containers import COPY, TOOLS, copy_from
 
 ADAPTERS = "/mnt/adapter"
 #: The volume of all adapters that come in images.
@@ -106,6 +106,6 @@ def _mount(adapter: Adapter) -> dict[str, Any]:
 def _script(adapter: Adapter, image: str) -> str:
     words = f"no adapter_config.json in {DATA} of the image {image}"
     return (
-        f"if [ -e {DATA}/adapter_config.json ]; then exec {TOOLS}/busybox cp -r "
+        f"if [ -e {DATA}/adapter_config.json ]; then exec {TOOLS}/busybox {COPY} "
         f"{DATA}/. {folder(adapter)}/; fi; echo {shlex.quote(words)} >&2; exit 1"
     )

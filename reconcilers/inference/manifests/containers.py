@@ -19,6 +19,10 @@ TOOLS = "/pykaito-tools"
 #: The runtime's own copy of a static shell.
 BUSYBOX = "/usr/local/bin/busybox"
 
+#: Copies folders. When a node has been restarted its pods copy anew, and files that
+#: their images have read-only are there already: those are replaced, not written to.
+COPY = "cp -rf"
+
 _TOOLS_MOUNT = {"name": "tools", "mountPath": TOOLS}
 
 

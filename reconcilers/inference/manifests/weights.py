@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pykaito.reconcilers.inference.manifests.containers import (
+    COPY,
     TOOLS,
     copy_from,
     other_than,
@@ -98,7 +99,7 @@ def _copy(image: str, main: str) -> dict[str, Any]:
     target = "/mnt/weights"
     script = (
         f"for folder in {' '.join(WEIGHT_FOLDERS)}; do "
-        f'if [ -e "$folder/config.json" ]; then exec {TOOLS}/busybox cp -r '
+        f'if [ -e "$folder/config.json" ]; then exec {TOOLS}/busybox {COPY} '
         f'"$folder/." {target}/; fi; done; '
         f"echo 'no config.json in {' or '.join(WEIGHT_FOLDERS)} of this image' >&2; "
         "exit 1"

@@ -154,6 +154,22 @@ def test_a_claim_that_several_nodes_share_is_told_of(
     assert plan(workspace({"name": "phi-2"}, annotations=asked)).warnings == ()
 
 
+def test_an_adapters_claim_that_several_nodes_share_is_told_of() -> None:
+    kept = {"persistentVolumeClaim": {"claimName": "law"}}
+    inference = {
+        "preset": {"name": "phi-2"},
+        "adapters": [
+            {"source": {"name": "tone", "image": "r/tone:1"}},
+            {"source": {"name": "law", "volumeSource": kept}},
+        ],
+    }
+    (warning,) = plan(workspace({}, inference=inference, count=2)).warnings
+    assert warning.startswith(
+        "inference.adapters[1].source.volumeSource: 2 nodes share the claim"
+    )
+    assert plan(workspace({}, inference=inference)).warnings == ()
+
+
 @pytest.mark.parametrize("annotation", [LOCAL, MOUNT, CLAIM, CACHE])
 def test_a_template_mounts_its_volumes_itself(annotation: str) -> None:
     template = {"spec": {"containers": [{"name": "a", "image": "r/a:1"}]}}

@@ -6,6 +6,7 @@ import pytest
 
 from pykaito.api.conditions import InferenceReason
 from pykaito.reconcilers.inference.manifests.vllm_server import MODULE as VLLM
+from pykaito.reconcilers.inference.status import conditions
 from tests.unit.reconcilers.kubelet import (
     IMAGE,
     NAME,
@@ -67,6 +68,21 @@ def test_the_answer_is_the_same_in_each_round_of_the_kubelets_tries() -> None:
     later = found(pod(init=(weights(again, "ImagePullBackOff"),)), workspace=PRIVATE)
     assert first == later
     assert first.reason is InferenceReason.IMAGE_PULL_ERROR
+
+
+@pytest.mark.parametrize("answer", [NOT_FOUND, DENIED, UNREACHABLE])
+def test_the_answer_is_still_told_when_the_kubelet_only_says_that_it_backs_off(
+    answer: str,
+) -> None:
+    first = found(pod(init=(weights(answer),), since=600), workspace=PRIVATE)
+    ready, *_ = conditions(first)
+    told = [{"type": ready.type, "status": ready.status, "message": ready.message}]
+    silent = weights(f'Back-off pulling image "{IMAGE}"', "ImagePullBackOff")
+    later = found(
+        pod(init=(silent,), since=600),
+        workspace=PRIVATE | {"status": {"conditions": told}},
+    )
+    assert later == first
 
 
 def test_a_pull_that_is_denied_is_told_with_the_secret_that_should_help() -> None:

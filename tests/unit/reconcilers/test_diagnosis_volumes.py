@@ -85,6 +85,11 @@ def test_a_claim_has_time_to_be_attached_before_it_is_told_of() -> None:
     assert f"describe pod {POD}" in diagnosis.message
 
 
+BINDING = (
+    'running PreBind plugin "VolumeBinding": binding volumes: context deadline exceeded'
+)
+
+
 @pytest.mark.parametrize(
     ("said", "remedy"),
     [
@@ -98,6 +103,10 @@ def test_a_claim_has_time_to_be_attached_before_it_is_told_of() -> None:
         ),
         (
             "1 node(s) didn't find available persistent volumes to bind.",
+            "no volume yet; its Events say why",
+        ),
+        (
+            BINDING,
             "no volume yet; its Events say why",
         ),
         (
@@ -119,6 +128,32 @@ def test_a_claim_that_no_pod_can_have_is_told_with_what_helps(
     )
     message = found(unplaced, workspace=annotated(weights_claim="models")).message
     assert remedy in message
+
+
+def test_an_adapters_claim_is_told_with_the_field_that_names_it() -> None:
+    kept = {"persistentVolumeClaim": {"claimName": "law"}}
+    adapters = [{"source": {"name": "law", "volumeSource": kept}}]
+    workspace = raw_workspace(
+        inference={"preset": {"name": "falcon-7b"}, "adapters": adapters}
+    )
+    said = '0/2 nodes are available: persistentvolumeclaim "law" not found.'
+    unplaced = pod(conditions=[condition("PodScheduled", "False") | {"message": said}])
+    field = "inference.adapters[0].source.volumeSource"
+    assert (
+        f"law ({field}) in namespace default"
+        in found(unplaced, workspace=workspace).message
+    )
+    waits = found(mounting(120, claim("law", "adapter-law")), workspace=workspace)
+    assert f"Claim law ({field})" in waits.message
+
+
+def test_a_claim_that_the_scheduler_waits_for_is_named_before_it_gives_up() -> None:
+    volumes = {"volumes": [claim("kept", "cache"), {"name": "tmp", "emptyDir": {}}]}
+    diagnosis = found(pod(conditions=[], spec=volumes))
+    assert diagnosis.progressing
+    assert "a volume of PersistentVolumeClaim kept where" in diagnosis.message
+    assert diagnosis.message.endswith("kubectl -n default describe pvc kept")
+    assert found(pod(conditions=[])).message == f"pod {POD} waits for the scheduler"
 
 
 DENIED = f'failed to pull and unpack image "{WEIGHTS}": 401 Unauthorized'
@@ -175,3 +210,30 @@ def test_a_node_that_mounts_no_images_is_told_what_to_do_without() -> None:
     message = found(pod(failed, spec=SERVER | MOUNTED), workspace=PRIVATE).message
     assert "If node gpu-0 cannot mount images" in message
     assert "remove the annotation kaito.sh/mount-weights-image" in message
+
+
+ON_VOLUME = {"name": "law", "volumeSource": {"image": {"reference": WEIGHTS}}}
+WITH_ADAPTERS = raw_workspace(
+    inference={
+        "preset": {"name": "falcon-7b"},
+        "adapters": [
+            {"source": {"name": "a", "image": "r/a:1"}},
+            {"source": ON_VOLUME},
+        ],
+    }
+)
+
+
+def test_an_adapters_image_that_cannot_be_mounted_is_told_with_its_own_field() -> None:
+    message = found(
+        pod(waiting("ErrImagePull", DENIED), spec=MOUNTED), workspace=WITH_ADAPTERS
+    ).message
+    source = "inference.adapters[1].source"
+    assert f"{WEIGHTS} ({source}.volumeSource.image.reference)" in message
+    assert f"in {source}.imagePullSecrets" in message
+
+
+def test_a_node_that_mounts_no_images_is_told_what_to_do_with_an_adapter() -> None:
+    failed = waiting("CreateContainerError", 'failed to mkdir "": no such file')
+    message = found(pod(failed, spec=SERVER | MOUNTED), workspace=WITH_ADAPTERS).message
+    assert "name the image in inference.adapters[1].source.image" in message

@@ -7,7 +7,17 @@ import pytest
 from pykaito.api.conditions import InferenceReason
 from pykaito.reconcilers.inference.diagnosis import Diagnosis, pending
 from pykaito.reconcilers.inference.status import conditions, judge
-from tests.unit.reconcilers.kubelet import IMAGE, NAME, NOW, ago, pod, running, waiting
+from tests.unit.reconcilers.kubelet import (
+    IMAGE,
+    NAME,
+    NOW,
+    ago,
+    crashed,
+    ended,
+    pod,
+    running,
+    waiting,
+)
 from tests.unit.reconcilers.workspaces import raw_workspace
 
 QUOTA = "exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3"
@@ -64,6 +74,20 @@ def test_all_replicas_of_the_current_template_serve() -> None:
 )
 def test_fewer_or_older_replicas_do_not_count(deployment: dict[str, Any]) -> None:
     assert judged(deployment, LOADING).progressing
+
+
+@pytest.mark.parametrize(
+    ("of", "replicas", "serves"), [(1, 1, True), (0, 1, False), (1, 2, False)]
+)
+def test_a_change_nobody_has_looked_at_yet_ends_no_service(
+    of: int, replicas: int, serves: bool
+) -> None:
+    ready = told("InferenceReady", "True", observedGeneration=of)
+    workspace = raw_workspace(status={"conditions": [ready]})
+    changed = deployed(1, available=1, observed=0)
+    changed["spec"]["replicas"] = replicas
+    found = judge(changed, [LOADING], workspace, NOW)
+    assert (found.reason == InferenceReason.SUCCESS) is serves
 
 
 def test_how_many_serve_is_told_where_there_are_several() -> None:
@@ -136,8 +160,43 @@ def test_what_something_else_adds_to_a_pod_makes_it_no_other() -> None:
     assert judged(deployed(), LOADING | {"spec": {}}, meshed).reason == "ImagePullError"
 
 
+GPU = {"nvidia.com/gpu": "1"}
+DEFAULTS = {"cpu": "1", "memory": "512Mi"}
+
+
+def test_resources_that_a_limit_range_adds_make_a_pod_no_other() -> None:
+    asked = {"name": NAME, "image": IMAGE, "resources": {"limits": GPU}}
+    given = {"limits": GPU | DEFAULTS, "requests": GPU | DEFAULTS}
+    wanted = deployed()
+    wanted["spec"]["template"] = {"spec": {"containers": [asked]}}
+    earlier = of_another(image="old:1", resources=given)
+    current = pod(running(), spec={"containers": [asked | {"resources": given}]})
+    assert "is loading the model" in judged(wanted, earlier, current).message
+
+
+def test_a_pod_with_other_resources_is_of_an_earlier_template() -> None:
+    asked = {"name": NAME, "image": IMAGE, "resources": {"limits": GPU}}
+    wanted = deployed()
+    wanted["spec"]["template"] = {"spec": {"containers": [asked]}}
+    earlier = of_another(resources={"limits": {"nvidia.com/gpu": "2"}})
+    current = pod(running(), spec={"containers": [asked]})
+    assert "is loading the model" in judged(wanted, earlier, current).message
+
+
 def test_pods_that_are_all_changed_on_their_way_are_taken_for_current() -> None:
     assert judged(deployed(), of_another(image="mirror/x:1")).reason == "ImagePullError"
+
+
+def test_a_rollout_that_someone_paused_says_how_it_goes_on() -> None:
+    paused = deployed(available=1, updated=0)
+    paused["spec"]["paused"] = True
+    assert judged(paused).message == (
+        "rolling out, 0 of 1 replicas updated, 1 serve: the Deployment is paused; go "
+        "on: kubectl -n team rollout resume deployment d"
+    )
+    begun = deployed()
+    begun["spec"]["paused"] = True
+    assert "is loading the model" in judged(begun, LOADING).message
 
 
 def test_a_deployment_without_replicas_waits() -> None:
@@ -191,6 +250,38 @@ def test_a_rollout_that_takes_too_long_stalls_whatever_it_is_at() -> None:
 def test_a_remark_is_added_to_what_is_told() -> None:
     (ready,) = conditions(Diagnosis(InferenceReason.SUCCESS, "1 of 1"), "yours: x")
     assert (ready.status, ready.message) == ("True", "1 of 1; yours: x")
+
+
+SIGNED = "https://cdn.example/m.bin?X-Amz-Expires=60&X-Amz-Signature=5ec4e7"
+
+
+@pytest.mark.parametrize(
+    ("said", "told_instead"),
+    [
+        (
+            f"403 Client Error: Forbidden for url: {SIGNED}",
+            "Forbidden for url: https://cdn.example/m.bin?[redacted]. ",
+        ),
+        (
+            f'Get "{SIGNED}": dial tcp: i/o timeout',
+            'Get "https://cdn.example/m.bin?[redacted]": dial tcp: i/o timeout. ',
+        ),
+        (
+            "cannot clone https://me:5ec4e7@git.example/m: denied",
+            "clone https://[redacted]@git.example/m: denied. ",
+        ),
+        ("sent Bearer 5ec4e75ec4e7 in vain", "sent Bearer [redacted] in vain. "),
+        ("denied to hf_5ec4e75ec4e75ec4e7", "denied to hf_[redacted]. "),
+    ],
+)
+def test_what_others_say_is_told_without_what_lets_its_readers_in(
+    said: str, told_instead: str
+) -> None:
+    failed = pod(crashed(ended(1, f"Error: {said}")))
+    pulled = pod(waiting("ErrImagePull", said))
+    for found in (judged(deployed(), failed), judged(deployed(), pulled)):
+        (ready,) = conditions(found)
+        assert told_instead in ready.message
 
 
 def test_progress_has_no_page_and_a_failure_has_its_own() -> None:

@@ -1,10 +1,14 @@
 """What people change on a Workspace's children, and what becomes of it."""
 
+from typing import Any
+
 import pytest
 
-from pykaito.operator.objects import DEPLOYMENTS
+from pykaito.operator.errors import InvalidError
+from pykaito.operator.objects import DEPLOYMENTS, Object, Resource
 from pykaito.reconcilers.resources import MACHINES
 from tests.unit.operator.virtual_time import eventually
+from tests.unit.reconcilers.cluster_api import ClusterApi
 from tests.unit.reconcilers.world import NAME, World
 
 pytestmark = pytest.mark.virtual_time
@@ -38,6 +42,88 @@ async def test_a_field_that_someone_took_stays_theirs_and_is_named() -> None:
         await world.at_rest()
         assert world.deployment()["spec"]["replicas"] == 2
         assert "kubectl-edit" in world.condition("InferenceReady")["message"]
+
+
+class WithStrategies(ClusterApi):
+    """An API server that refuses the limits of a rolling update to other types."""
+
+    async def apply(self, resource: Resource, obj: Object, **options: Any) -> Object:
+        found = self.find(resource, obj["metadata"]["name"]) or {}
+        strategy = (obj.get("spec") or {}).get("strategy") or {}
+        kind = (found.get("spec") or {}).get("strategy", {}).get("type")
+        if kind == "Recreate" and "type" not in strategy and strategy:
+            raise InvalidError("spec.strategy.rollingUpdate: Forbidden", status=422)
+        return await super().apply(resource, obj, **options)
+
+
+async def test_a_strategy_that_someone_chose_stays_and_the_model_is_served() -> None:
+    world = World()
+    defaults = world.api.status_defaults
+    world.api = WithStrategies()
+    world.api.status_defaults |= defaults
+    theirs = {"type": "Recreate", "rollingUpdate": None}
+    async with world.operator():
+        await world.served()
+        await world.set_node("gpu-0", gpus=2)
+        await eventually(lambda: "'maxSurge': 1" in str(world.deployment()))
+        await world.edit_deployment({"spec": {"strategy": theirs}})
+        await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
+        await world.serve()
+        await world.at_rest()
+        assert world.deployment()["spec"]["strategy"] == {"type": "Recreate"}
+        ready = world.condition("InferenceReady")
+        assert ready["status"] == "True"
+        assert ".spec.strategy.type (kubectl-edit)" in ready["message"]
+        await world.edit_workspace(**ADAPTED)
+        await eventually(lambda: bool(world.events("RolloutWithDowntime")))
+        (event,) = world.events("RolloutWithDowntime")
+        assert event["note"].endswith("new pod is: somebody else chose its strategy")
+
+
+class WithOneSource(ClusterApi):
+    """An API server that takes one source for a volume, and tells who chose it."""
+
+    async def apply(self, resource: Resource, obj: Object, **options: Any) -> Object:
+        found = self.find(resource, obj["metadata"]["name"])
+        if resource == DEPLOYMENTS and found:
+            chosen = {volume["name"]: volume for volume in _volumes(found)}
+            for volume in _volumes(obj):
+                both = {*volume, *chosen.get(volume["name"], ())} - {"name"}
+                if len(both) > 1:
+                    raise InvalidError("more than 1 volume type", status=422)
+        return await super().apply(resource, obj, **options)
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        found = dict(await super().get(resource, name, namespace))
+        source = {'k:{"name":"tmp"}': {"f:persistentVolumeClaim": {}}}
+        fields = {"f:spec": {"f:template": {"f:spec": {"f:volumes": source}}}}
+        theirs = {"manager": "kubectl-edit", "fieldsV1": fields}
+        return found | {"metadata": found["metadata"] | {"managedFields": [theirs]}}
+
+
+def _volumes(obj: Object) -> Any:
+    return obj["spec"]["template"]["spec"]["volumes"]
+
+
+async def test_a_source_that_someone_gave_a_volume_stays_and_is_named() -> None:
+    world = World()
+    defaults = world.api.status_defaults
+    world.api = WithOneSource()
+    world.api.status_defaults |= defaults
+    mine = {"name": "tmp", "persistentVolumeClaim": {"claimName": "mine"}}
+    async with world.operator():
+        await world.served()
+        others = [v for v in _volumes(world.deployment()) if v["name"] != "tmp"]
+        await world.edit_deployment(
+            {"spec": {"template": {"spec": {"volumes": [mine, *others]}}}}
+        )
+        await eventually(lambda: len(world.events("FieldsLeftToOwner")) == 1)
+        await world.serve()
+        await world.at_rest()
+        assert mine in _volumes(world.deployment())
+        ready = world.condition("InferenceReady")
+        assert ready["status"] == "True"
+        assert 'volumes[name="tmp"].emptyDir (kubectl-edit)' in ready["message"]
 
 
 async def test_a_field_that_two_others_own_is_left_to_both() -> None:

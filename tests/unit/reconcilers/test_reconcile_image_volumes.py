@@ -64,6 +64,27 @@ async def test_an_image_that_the_api_server_leaves_out_is_told_with_what_helps()
         await world.at_rest()
 
 
+async def test_an_adapters_image_that_is_left_out_is_told_with_its_own_field() -> None:
+    world = World()
+    defaults = world.api.status_defaults
+    world.api = WithoutImageVolumes()
+    world.api.status_defaults |= defaults
+    volume = {"image": {"reference": "r/law:1"}}
+    adapted = {
+        "preset": {"name": "falcon-7b"},
+        "adapters": [{"source": {"name": "law", "volumeSource": volume}}],
+    }
+    async with world.operator():
+        await world.add_node()
+        await world.add_workspace(inference=adapted)
+        await world.until_reason("InferenceReady", "ImageVolumesNotSupported")
+        message = world.condition("InferenceReady")["message"]
+        assert "the volume of the image r/law:1" in message
+        assert "Name the image in inference.adapters[0].source.image" in message
+        assert MOUNT not in message
+        await world.at_rest()
+
+
 async def test_an_image_is_mounted_where_the_cluster_can() -> None:
     world = World()
     async with world.operator():

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pykaito.operator.objects import DEPLOYMENTS, NODES
+from pykaito.reconcilers.resources import WORKSPACES
 from tests.unit.operator.virtual_time import VirtualClock, eventually
 from tests.unit.reconcilers.world import NAME, World
 
@@ -90,9 +91,29 @@ async def test_a_node_without_room_stops_the_old_pod_first_and_tells_it_once() -
         assert event.get("series") is None
 
 
-@pytest.mark.parametrize("annotations", [{}, {"kaito.sh/cache-claim": "kept"}])
+KEPT = {"persistentVolumeClaim": {"claimName": "kept"}}
+ON_A_CLAIM = {
+    "preset": {"name": "falcon-7b"},
+    "adapters": [{"source": {"name": "law", "volumeSource": KEPT}}],
+}
+OWN = {
+    "containers": [{"name": "server", "image": "r/a:1"}],
+    "volumes": [{"name": "models", **KEPT}],
+}
+
+
+@pytest.mark.parametrize(
+    ("made", "claims"),
+    [
+        ({}, False),
+        ({"metadata": {"annotations": {"kaito.sh/cache-claim": "kept"}}}, True),
+        ({"inference": ON_A_CLAIM}, True),
+        ({"inference": {"template": {"spec": OWN}}}, True),
+    ],
+    ids=["none", "cache", "adapter", "template"],
+)
 async def test_a_claim_is_let_go_of_before_it_is_used_on_another_node(
-    annotations: dict[str, str],
+    made: dict[str, Any], claims: bool
 ) -> None:
     world = World()
     resource = {"labelSelector": {"matchLabels": {}}, "count": 1, "instanceType": ""}
@@ -101,12 +122,12 @@ async def test_a_claim_is_let_go_of_before_it_is_used_on_another_node(
     )
     async with world.operator():
         await world.add_node("b", gpus=2)
-        await served_on(world, gpus=2, metadata={"annotations": annotations}, **first)
+        await served_on(world, gpus=2, **made, **first)
         await world.edit_workspace(**second)
         await eventually(lambda: "values': ['b']" in str(world.template()))
-        assert surges(world) is not bool(annotations)
+        assert surges(world) is not claims
         told = [event["note"] for event in world.events("RolloutWithDowntime")]
-        assert ("Claim kept may be on one node" in str(told)) is bool(annotations)
+        assert ("Claim kept may be on one node" in str(told)) is claims
 
 
 async def test_what_another_workspace_holds_is_no_room() -> None:
@@ -170,6 +191,19 @@ async def test_what_serves_on_a_cordoned_node_goes_on_until_it_takes_pods_again(
         assert len(world.events("RolloutWithDowntime")) == 1
         await world.serve()
         await world.at_rest()
+
+
+async def test_a_model_that_is_served_reads_so_while_its_node_is_cordoned() -> None:
+    world = World()
+    async with world.operator():
+        await served_on(world, gpus=1)
+        before = len(world.api.history(WORKSPACES))
+        await world.api.patch(NODES, "gpu-0", {"spec": {"unschedulable": True}})
+        await eventually(lambda: surges(world))
+        await world.at_rest()
+        await world.serve()
+        await world.at_rest()
+        assert world.api.history(WORKSPACES)[before:] == []
 
 
 async def test_a_restart_in_a_rollout_changes_nothing_of_it() -> None:
