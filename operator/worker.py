@@ -91,6 +91,9 @@ class Worker:
                     await self._process(request)
             finally:
                 self._queue.done(request)
+            # A reconcile that finds nothing to do never waits, and a long queue of
+            # such would keep all else from running, the renewal of the lease too.
+            await asyncio.sleep(0)
 
     async def _process(self, request: Request) -> None:
         name = request.controller
