@@ -333,6 +333,21 @@ async def test_giving_back_goes_on_after_a_restart_and_happens_once() -> None:
         assert cloud.releases == [f"{NAME}-0"]
 
 
+async def test_a_cloud_that_refuses_in_other_words_each_time_is_asked_seldom() -> None:
+    world, cloud = clouded()
+    async with world.operator():
+        await world.add_workspace()
+        await world.until("ResourceReady", "True")
+        cloud.refusals = [ThrottledError(f"request {n} refused") for n in range(1000)]
+        await world.delete_workspace()
+        await asyncio.sleep(300)
+        assert 1000 - len(cloud.refusals) <= 12
+        said = {c["type"]: c["message"] for c in machine(world)["status"]["conditions"]}
+        assert "refused" in said["Ready"]
+        cloud.refusals = []
+        await eventually(lambda: world.workspace() is None)
+
+
 async def test_one_workspace_may_not_have_more_than_its_share_made() -> None:
     world, cloud = clouded(limits=Limits(per_workspace=2, in_all=10))
     async with world.operator():
