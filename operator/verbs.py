@@ -1,5 +1,6 @@
 """The API server's verbs on raw objects."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -8,9 +9,17 @@ import httpx
 import orjson
 
 from pykaito.operator import wire
-from pykaito.operator.errors import ExpiredError
+from pykaito.operator.errors import ApiError, ExpiredError
 from pykaito.operator.objects import Object, ObjectList, Resource, WatchEvent
 from pykaito.operator.objects import namespace as namespace_of
+
+MAX_RETRIES = 5
+"""How often a request is repeated that the server asked to send again later."""
+
+MAX_RETRY_AFTER = 30.0
+"""Seconds; a server that wants a longer pause is an error for the caller."""
+
+_SHED_LOAD = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 
 class CallApi(Protocol):
@@ -39,8 +48,9 @@ class Verbs:
 
     Attributes:
         before_write: called with the resource before each create, apply, patch,
-            replace and delete; what it raises keeps the request from being sent.
-            This is where a manager checks that it still holds its lease.
+            replace and delete, also before one that is sent again; what it raises
+            keeps the request from being sent. This is where a manager checks that
+            it still holds its lease.
     """
 
     def __init__(self, call_api: CallApi) -> None:
@@ -226,14 +236,13 @@ class Verbs:
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        if self.before_write is not None:
-            self.before_write(resource)
         return await self._call(
             method,
             resource,
             namespace,
             name,
             subresource,
+            before=self.before_write,
             params=params,
             content=orjson.dumps(body),
             headers={"Content-Type": content_type},
@@ -246,12 +255,31 @@ class Verbs:
         namespace: str,
         name: str | None = None,
         subresource: str = "",
+        *,
+        before: Callable[[Resource], None] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        async with self._request(
-            method, resource, namespace, name, subresource, **kwargs
-        ) as response:
-            return wire.decode(response.content)
+        """Return the answer; a server that names a time to come back is obeyed."""
+        retries = 0
+        while True:
+            if before is not None:
+                before(resource)
+            try:
+                async with self._request(
+                    method, resource, namespace, name, subresource, **kwargs
+                ) as response:
+                    return wire.decode(response.content)
+            except ApiError as error:
+                pause = error.retry_after
+                if (
+                    retries == MAX_RETRIES
+                    or error.status not in _SHED_LOAD
+                    or pause is None
+                    or pause > MAX_RETRY_AFTER
+                ):
+                    raise
+            retries += 1
+            await asyncio.sleep(pause)
 
     def _request(
         self,

@@ -385,6 +385,25 @@ async def test_what_before_write_raises_keeps_a_write_from_being_sent(
     assert len(server.received) == 1
 
 
+async def test_a_write_is_not_sent_again_once_the_lease_is_lost(
+    server: ApiServer, client: Client
+) -> None:
+    left = 1
+
+    def check(resource: object) -> None:
+        nonlocal left
+        if not left:
+            raise RuntimeError(f"no lease to write {resource}")
+        left -= 1
+
+    client.before_write = check
+    busy = failure(429, "Busy", headers={"Retry-After": "0"})
+    server.on("PATCH", ONE_POD, busy, Answer(POD))
+    with pytest.raises(RuntimeError, match="no lease to write pods"):
+        await client.apply(PODS, POD, field_manager="me")
+    assert len(server.received) == 1
+
+
 async def test_what_every_replica_may_write_asks_for_no_lease(
     server: ApiServer, client: Client
 ) -> None:
