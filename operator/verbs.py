@@ -9,7 +9,7 @@ import httpx
 import orjson
 
 from pykaito.operator import wire
-from pykaito.operator.errors import ApiError, ExpiredError
+from pykaito.operator.errors import ApiError, ExpiredError, ServerError
 from pykaito.operator.objects import Object, ObjectList, Resource, WatchEvent
 from pykaito.operator.objects import namespace as namespace_of
 
@@ -82,7 +82,7 @@ class Verbs:
         items: list[dict[str, Any]] = []
         while True:
             try:
-                page = await self._call(
+                answer = await self._call(
                     "GET", resource, namespace, params=params, headers=headers
                 )
             except ExpiredError:
@@ -90,12 +90,12 @@ class Verbs:
                     raise
                 items, params = [], _selectors(label_selector, field_selector)
                 continue
-            for item in page["items"] or ():
+            found, metadata = _page(answer)
+            for item in found:
                 # Built-in resources leave out in lists what the list already says.
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
                 items.append(item)
-            metadata = page["metadata"]
             if not metadata.get("continue"):
                 return ObjectList(items, metadata["resourceVersion"])
             params["continue"] = metadata["continue"]
@@ -308,6 +308,24 @@ class Verbs:
             url="/".join(filter(None, (resource.plural, name, subresource))),
             **kwargs,
         )
+
+
+def _page(answer: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the items and the metadata of a list.
+
+    Raises:
+        ServerError: it is none, as when something between has answered.
+    """
+    items, metadata = answer.get("items", ""), answer.get("metadata")
+    is_list = items is None or isinstance(items, list)
+    if (
+        not is_list
+        or not isinstance(metadata, dict)
+        or "resourceVersion" not in metadata
+    ):
+        said = orjson.dumps(answer)[: wire.MAX_TEXT]
+        raise ServerError(f"the answer is no list: {said!r}")
+    return items or [], metadata
 
 
 def _name(obj: Object) -> str:

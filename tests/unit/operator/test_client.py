@@ -364,6 +364,15 @@ async def test_a_path_in_the_servers_address_comes_before_the_apis(
     await client.close()
 
 
+@pytest.mark.parametrize("answer", [{}, {"items": []}, {"metadata": {}, "items": {}}])
+async def test_an_answer_that_is_no_list_is_an_error_that_quotes_it(
+    server: ApiServer, client: Client, answer: object
+) -> None:
+    server.on("GET", ALL_PODS, Answer(answer))
+    with pytest.raises(ServerError, match="the answer is no list"):
+        await client.list(PODS)
+
+
 async def test_what_before_write_raises_keeps_a_write_from_being_sent(
     server: ApiServer, client: Client
 ) -> None:
