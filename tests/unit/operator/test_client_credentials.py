@@ -12,7 +12,7 @@ import pytest
 from pykaito.operator import client as client_module
 from pykaito.operator.client import Client
 from pykaito.operator.credentials import BearerToken
-from pykaito.operator.errors import UnauthorizedError
+from pykaito.operator.errors import TransportError, UnauthorizedError
 from pykaito.operator.objects import NODES
 from tests.unit.operator.api_server import (
     Answer,
@@ -71,6 +71,17 @@ async def test_in_a_pod_the_service_account_is_used(pod: Pod) -> None:
     client = await Client.connect()
     assert client.namespace == "mine"
     assert await client.get(NODES, "n") == {"kind": "Node"}
+    await client.close()
+
+
+async def test_a_server_that_another_authority_vouches_for_gets_no_token(
+    pod: Pod,
+) -> None:
+    (pod.folder / "ca.crt").write_bytes(certificate()[0])
+    client = await Client.connect()
+    with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
+        await client.get(NODES, "n")
+    assert pod.server.received == []
     await client.close()
 
 
