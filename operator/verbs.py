@@ -57,6 +57,11 @@ class Verbs:
         self._call_api = call_api
         self.before_write: Callable[[Resource], None] | None = None
 
+    def check_write(self, resource: Resource) -> None:
+        """Raise what `before_write` would, before a write that goes elsewhere."""
+        if self.before_write is not None:
+            self.before_write(resource)
+
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """Return one object; NotFoundError when it does not exist."""
         return await self._call("GET", resource, namespace, name)
@@ -242,7 +247,7 @@ class Verbs:
             namespace,
             name,
             subresource,
-            before=self.before_write,
+            writes=True,
             params=params,
             content=orjson.dumps(body),
             headers={"Content-Type": content_type},
@@ -256,14 +261,14 @@ class Verbs:
         name: str | None = None,
         subresource: str = "",
         *,
-        before: Callable[[Resource], None] | None = None,
+        writes: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Return the answer; a server that names a time to come back is obeyed."""
         retries = 0
         while True:
-            if before is not None:
-                before(resource)
+            if writes:
+                self.check_write(resource)
             try:
                 async with self._request(
                     method, resource, namespace, name, subresource, **kwargs

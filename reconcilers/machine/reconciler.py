@@ -58,6 +58,7 @@ from pykaito.reconcilers.machine.status import (
 )
 from pykaito.reconcilers.metrics import MACHINE_FAILURES
 from pykaito.reconcilers.parsed import parsed
+from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.writes import Note
 
@@ -71,7 +72,10 @@ log = structlog.get_logger()
 
 
 class MachineReconciler:
-    """Launches, observes, replaces and releases through the Machine's provisioner."""
+    """Launches, observes, replaces and releases through the Machine's provisioner.
+
+    A cloud knows of no lease. So it is checked before each call that changes something.
+    """
 
     name = MACHINE_CONTROLLER
 
@@ -154,6 +158,7 @@ class MachineReconciler:
     async def _launch(
         self, live: Object, machine: Machine, provisioner: Provisioner, note: Note
     ) -> Result | None:
+        self._client.check_write(MACHINES)
         try:
             await provisioner.launch(machine)
         except ProvisionError as failure:
@@ -221,6 +226,7 @@ class MachineReconciler:
             last_failure=last,
         )
         await self._write(live, report, note)
+        self._client.check_write(MACHINES)
         try:
             gone = await provisioner.release(machine)
         except ProvisionError as error:
@@ -254,6 +260,7 @@ class MachineReconciler:
             await self._write(live, unknown, note)
             return None
         pause = None
+        self._client.check_write(MACHINES)
         try:
             gone = await provisioner.release(machine)
         except ProvisionError as error:

@@ -57,6 +57,10 @@ class MemoryApi:
         other.before_write = None
         return other
 
+    def check_write(self, resource: Resource) -> None:
+        if self.before_write is not None:
+            self.before_write(resource)
+
     def stored(self, resource: Resource) -> list[dict[str, Any]]:
         """Return what is there, without a call."""
         return copy.deepcopy(list(self._objects.get(resource, {}).values()))
@@ -148,8 +152,8 @@ class MemoryApi:
 
     async def _arrive(self, verb: str, resource: Resource) -> None:
         reading = verb in {"get", "list", "watch"}
-        if self.before_write is not None and not reading:
-            self.before_write(resource)
+        if not reading:
+            self.check_write(resource)
         await asyncio.sleep(self.latency)
         self.calls.append((verb, resource.plural))
         error = self.fault(verb, resource)

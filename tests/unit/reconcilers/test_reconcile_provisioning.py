@@ -7,7 +7,8 @@ import pytest
 
 from pykaito.api import labels
 from pykaito.operator.errors import ForbiddenError
-from pykaito.operator.objects import DEPLOYMENTS, NODES
+from pykaito.operator.leader import NotLeaderError
+from pykaito.operator.objects import DEPLOYMENTS, NODES, Resource
 from pykaito.provisioners.errors import (
     InstanceTypeError,
     InsufficientCapacityError,
@@ -346,6 +347,30 @@ async def test_a_cloud_that_refuses_in_other_words_each_time_is_asked_seldom() -
         assert "refused" in said["Ready"]
         cloud.refusals = []
         await eventually(lambda: world.workspace() is None)
+
+
+async def test_without_the_lease_the_cloud_is_asked_for_nothing() -> None:
+    """A process that was stopped for a while goes on for a moment where it was."""
+    world, cloud = clouded()
+    name = f"{NAME}-0"
+    async with world.operator():
+        await world.add_workspace()
+        await world.until("ResourceReady", "True")
+
+        def refuse(resource: Resource) -> None:
+            raise NotLeaderError(f"it may not write {resource}")
+
+        by_others = world.api.unelected()
+        world.api.before_write = refuse
+        another = machine(world)
+        another["metadata"] = {"name": "another", "namespace": "default"}
+        await by_others.apply(MACHINES, another, field_manager="kubectl")
+        await by_others.delete(MACHINES, name, namespace="default")
+        await asyncio.sleep(60)
+        assert (cloud.launches, cloud.releases) == ([name], [])
+        world.api.before_write = None
+        await eventually(lambda: cloud.releases == [name], within=LATE)
+        assert "another" in cloud.launches
 
 
 async def test_one_workspace_may_not_have_more_than_its_share_made() -> None:
