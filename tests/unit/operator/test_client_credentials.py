@@ -1,5 +1,6 @@
 """Where credentials come from, and how they are renewed."""
 
+import asyncio
 import base64
 import ssl
 import tempfile
@@ -11,7 +12,7 @@ import pytest
 
 from pykaito.operator import client as client_module
 from pykaito.operator.client import Client
-from pykaito.operator.credentials import BearerToken
+from pykaito.operator.credentials import READ_SECONDS, BearerToken
 from pykaito.operator.errors import TransportError, UnauthorizedError
 from pykaito.operator.objects import NODES
 from tests.unit.operator.api_server import (
@@ -281,3 +282,15 @@ async def test_a_token_file_that_cannot_be_read_leaves_the_old_token() -> None:
     assert await signed(bearer) == "Bearer first"
     tokens.now = 120.0
     assert await signed(bearer) == "Bearer second"
+
+
+@pytest.mark.virtual_time
+async def test_a_plugin_that_never_answers_holds_no_request_for_ever() -> None:
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    bearer = BearerToken("first", hang, max_age=0)
+    began = asyncio.get_running_loop().time()
+    assert await signed(bearer) == "Bearer first"
+    assert asyncio.get_running_loop().time() - began == pytest.approx(READ_SECONDS)
