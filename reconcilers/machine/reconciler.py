@@ -30,7 +30,7 @@ from pykaito.provisioners.protocol import (
     Provisioner,
 )
 from pykaito.reconcilers.conditions import changed, merge
-from pykaito.reconcilers.finalizers import remove_finalizer
+from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
 from pykaito.reconcilers.machine.lifecycle import (
     Fail,
     GiveBack,
@@ -158,6 +158,10 @@ class MachineReconciler:
     async def _launch(
         self, live: Object, machine: Machine, provisioner: Provisioner, note: Note
     ) -> Result | None:
+        # Machines of Workspaces have it from the start, those of people may not.
+        live = await add_finalizer(
+            self._client, self._machines, live, MACHINE_FINALIZER, note
+        )
         self._client.check_write(MACHINES)
         try:
             await provisioner.launch(machine)

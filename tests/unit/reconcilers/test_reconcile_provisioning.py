@@ -349,6 +349,23 @@ async def test_a_cloud_that_refuses_in_other_words_each_time_is_asked_seldom() -
         await eventually(lambda: world.workspace() is None)
 
 
+async def test_a_machine_written_by_hand_gives_its_node_back_too() -> None:
+    world, cloud = clouded()
+    async with world.operator():
+        by_hand = {
+            "apiVersion": MACHINES.api_version,
+            "kind": MACHINES.kind,
+            "metadata": {"name": "by-hand", "namespace": "default"},
+            "spec": {"provisioner": "cloud", "instanceType": "Standard_NC12s_v3"},
+        }
+        await world.api.apply(MACHINES, by_hand, field_manager="kubectl")
+        await eventually(lambda: cloud.launches == ["by-hand"])
+        await world.at_rest()
+        await world.api.delete(MACHINES, "by-hand", namespace="default")
+        await eventually(lambda: cloud.releases == ["by-hand"])
+        await eventually(lambda: world.machines() == [])
+
+
 async def test_without_the_lease_the_cloud_is_asked_for_nothing() -> None:
     """A process that was stopped for a while goes on for a moment where it was."""
     world, cloud = clouded()
