@@ -1,7 +1,6 @@
 """A service that is a coroutine: begun with the manager, begun again when it fails."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import final
 
@@ -9,6 +8,7 @@ import structlog
 
 from pykaito.operator.backoff import exponential
 from pykaito.operator.clock import Clock
+from pykaito.operator.guards import cancel
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
@@ -40,12 +40,10 @@ class Background:
         self._task = asyncio.create_task(self._keep_running(), name=self._name)
 
     async def stop(self) -> None:
-        """Cancel it and wait until it has ended."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        """Cancel it and wait until it has ended; one that will not is left."""
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel(task)
 
     async def _keep_running(self) -> None:
         failures = 0
@@ -54,6 +52,9 @@ class Background:
             try:
                 await self._run()
             except Exception:  # noqa: BLE001 - a bug in one service must not stop it for good
+                if self._task is None:
+                    _log.exception("a service failed as it ended", service=self._name)
+                    return
                 if self._clock.monotonic() - began > LONGEST_PAUSE:
                     failures = 0
                 pause = exponential(failures, base=FIRST_PAUSE, ceiling=LONGEST_PAUSE)

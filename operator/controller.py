@@ -88,7 +88,9 @@ class Controller:
                 self._request(target) for side in sides for target in mapper(side)
             )
 
-        source.add_handler(_Enqueue(queue, requests))
+        # What there is concerns objects that are in the queue already. To ask anyway
+        # would take as long as there are pairs of both kinds.
+        source.add_handler(_Enqueue(queue, requests), replay=False)
 
     def _requests_for_itself(
         self, old: Object | None, new: Object | None

@@ -13,6 +13,9 @@ from typing import final
 import httpx
 import structlog
 
+READ_SECONDS = 20.0
+"""Limit of one reading; an exec plugin may wait for a person that is not there."""
+
 REREAD_SECONDS = 60.0
 """Age at which a token from a file is read again, as client-go does."""
 
@@ -75,7 +78,11 @@ class BearerToken(httpx.Auth):
             if self._token != seen:
                 return
             try:
-                self._token = await self._read()
+                async with asyncio.timeout(READ_SECONDS):
+                    self._token = await self._read()
             except Exception as error:  # noqa: BLE001 - an exec plugin fails in any way; the server's 401 is then the answer
-                _log.warning("cannot read the API token again", error=str(error))
+                _log.warning(
+                    "cannot read the API token again",
+                    error=str(error) or type(error).__name__,
+                )
             self._read_at = self._monotonic()

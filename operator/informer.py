@@ -124,10 +124,13 @@ class Informer:
                 f"{self.resource} not listed within {seconds:g} s: {cause}"
             ) from self._error
 
-    def add_handler(self, handler: EventHandler) -> None:
-        """Tell `handler` of everything known, as initial, and of all that comes."""
+    def add_handler(self, handler: EventHandler, *, replay: bool = True) -> None:
+        """Tell `handler` of all that comes, and first of what is known, as initial.
+
+        Without `replay` of what comes only.
+        """
         self._handlers.append(handler)
-        for obj in self.store.list():
+        for obj in self.store.list() if replay else ():
             self._tell(handler, None, obj, initial=True)
 
     def replace(self, listed: ObjectList) -> None:

@@ -47,7 +47,7 @@ def configure(level: str = "info", format: Format = "json") -> None:  # noqa: A0
     if format not in ("json", "console"):
         raise ValueError(f"log format must be json or console, got {format!r}")
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared = _shared_steps(format)
+    shared = _shared_steps()
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -104,24 +104,26 @@ def _words(key: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(key)}
 
 
-def _shared_steps(format: Format) -> list[Processor]:  # noqa: A002 -- the option's name
-    steps: list[Processor] = [
+def _shared_steps() -> list[Processor]:
+    return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        # To text before it is redacted, and without the values of variables.
+        structlog.processors.format_exc_info,
     ]
-    if format == "json":
-        steps.append(structlog.processors.format_exc_info)
-    return steps
 
 
 def _renderer(format: Format) -> Processor:  # noqa: A002 -- the option's name
     if format == "json":
         return structlog.processors.JSONRenderer(serializer=_dumps)
-    return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,
+    )
 
 
 def _dumps(value: Any, **_: Any) -> str:

@@ -17,7 +17,6 @@ from prometheus_client import Counter
 
 from pykaito.operator.credentials import BearerToken
 from pykaito.operator.errors import TransportError
-from pykaito.operator.wire import retry_after
 
 POOL_SIZE = 128
 """Connections at most: a watch holds one for good, each worker one at a time."""
@@ -28,14 +27,6 @@ KEEP_ALIVE_SECONDS = 15.0
 """Idle connections are dropped early, before a middlebox forgets them silently."""
 
 READ_BUFFER_BYTES = 1 << 18
-
-MAX_RETRIES = 5
-"""How often a request is repeated that the server asked to send again later."""
-
-MAX_RETRY_AFTER = 30.0
-"""Seconds; a server that wants a longer pause is an error for the caller."""
-
-_SHED_LOAD = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 _BROKEN = (httpx.HTTPError, aiohttp.ClientError, OSError)
 """What a connection raises when no usable answer came; timeouts are OSErrors."""
@@ -99,30 +90,11 @@ class Session:
     async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
         """Send and return the answer, whatever its status; closing it is up to you.
 
-        Unless it streams, the answer is read in full, and a 429 or 503 that names
-        a time to come back is obeyed a few times. A stream is not repeated: its
-        caller knows better from where.
+        Unless it streams, the answer is read in full.
 
         Raises:
             TransportError: no answer came in time.
         """
-        retries = 0 if stream else MAX_RETRIES
-        while True:
-            response = await self._send_once(request, stream=stream)
-            pause = retry_after(response.headers)
-            if (
-                retries == 0
-                or response.status_code not in _SHED_LOAD
-                or pause is None
-                or pause > MAX_RETRY_AFTER
-            ):
-                return response
-            retries -= 1
-            await asyncio.sleep(pause)
-
-    async def _send_once(
-        self, request: httpx.Request, *, stream: bool
-    ) -> httpx.Response:
         silence = self._silence_seconds if stream else self._request_seconds
         request.extensions["timeout"] = httpx.Timeout(
             silence, connect=CONNECT_SECONDS

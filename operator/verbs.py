@@ -1,5 +1,6 @@
 """The API server's verbs on raw objects."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -8,9 +9,17 @@ import httpx
 import orjson
 
 from pykaito.operator import wire
-from pykaito.operator.errors import ExpiredError
+from pykaito.operator.errors import ApiError, ExpiredError, ServerError
 from pykaito.operator.objects import Object, ObjectList, Resource, WatchEvent
 from pykaito.operator.objects import namespace as namespace_of
+
+MAX_RETRIES = 5
+"""How often a request is repeated that the server asked to send again later."""
+
+MAX_RETRY_AFTER = 30.0
+"""Seconds; a server that wants a longer pause is an error for the caller."""
+
+_SHED_LOAD = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 
 class CallApi(Protocol):
@@ -39,13 +48,19 @@ class Verbs:
 
     Attributes:
         before_write: called with the resource before each create, apply, patch,
-            replace and delete; what it raises keeps the request from being sent.
-            This is where a manager checks that it still holds its lease.
+            replace and delete, also before one that is sent again; what it raises
+            keeps the request from being sent. This is where a manager checks that
+            it still holds its lease.
     """
 
     def __init__(self, call_api: CallApi) -> None:
         self._call_api = call_api
         self.before_write: Callable[[Resource], None] | None = None
+
+    def check_write(self, resource: Resource) -> None:
+        """Raise what `before_write` would, before a write that goes elsewhere."""
+        if self.before_write is not None:
+            self.before_write(resource)
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """Return one object; NotFoundError when it does not exist."""
@@ -72,7 +87,7 @@ class Verbs:
         items: list[dict[str, Any]] = []
         while True:
             try:
-                page = await self._call(
+                answer = await self._call(
                     "GET", resource, namespace, params=params, headers=headers
                 )
             except ExpiredError:
@@ -80,12 +95,12 @@ class Verbs:
                     raise
                 items, params = [], _selectors(label_selector, field_selector)
                 continue
-            for item in page["items"] or ():
+            found, metadata = _page(answer)
+            for item in found:
                 # Built-in resources leave out in lists what the list already says.
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
                 items.append(item)
-            metadata = page["metadata"]
             if not metadata.get("continue"):
                 return ObjectList(items, metadata["resourceVersion"])
             params["continue"] = metadata["continue"]
@@ -226,14 +241,13 @@ class Verbs:
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        if self.before_write is not None:
-            self.before_write(resource)
         return await self._call(
             method,
             resource,
             namespace,
             name,
             subresource,
+            writes=True,
             params=params,
             content=orjson.dumps(body),
             headers={"Content-Type": content_type},
@@ -246,12 +260,31 @@ class Verbs:
         namespace: str,
         name: str | None = None,
         subresource: str = "",
+        *,
+        writes: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        async with self._request(
-            method, resource, namespace, name, subresource, **kwargs
-        ) as response:
-            return wire.decode(response.content)
+        """Return the answer; a server that names a time to come back is obeyed."""
+        retries = 0
+        while True:
+            if writes:
+                self.check_write(resource)
+            try:
+                async with self._request(
+                    method, resource, namespace, name, subresource, **kwargs
+                ) as response:
+                    return wire.decode(response.content)
+            except ApiError as error:
+                pause = error.retry_after
+                if (
+                    retries == MAX_RETRIES
+                    or error.status not in _SHED_LOAD
+                    or pause is None
+                    or pause > MAX_RETRY_AFTER
+                ):
+                    raise
+            retries += 1
+            await asyncio.sleep(pause)
 
     def _request(
         self,
@@ -280,6 +313,24 @@ class Verbs:
             url="/".join(filter(None, (resource.plural, name, subresource))),
             **kwargs,
         )
+
+
+def _page(answer: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the items and the metadata of a list.
+
+    Raises:
+        ServerError: it is none, as when something between has answered.
+    """
+    items, metadata = answer.get("items", ""), answer.get("metadata")
+    is_list = items is None or isinstance(items, list)
+    if (
+        not is_list
+        or not isinstance(metadata, dict)
+        or "resourceVersion" not in metadata
+    ):
+        said = orjson.dumps(answer)[: wire.MAX_TEXT]
+        raise ServerError(f"the answer is no list: {said!r}")
+    return items or [], metadata
 
 
 def _name(obj: Object) -> str:

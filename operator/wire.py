@@ -88,9 +88,12 @@ def watch_event(line: bytes) -> WatchEvent:
         ApiError: the event is an ERROR; the subclass says which.
     """
     event = decode(line)
-    if event.get("type") == "ERROR":
-        raise error_from_status(event.get("object") or {})
-    return WatchEvent(event["type"], event["object"])
+    kind, obj = event.get("type"), event.get("object")
+    if not kind or not isinstance(obj, dict):
+        raise ServerError(f"the watch sent no event: {line[:MAX_TEXT]!r}")
+    if kind == "ERROR":
+        raise error_from_status(obj)
+    return WatchEvent(kind, obj)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

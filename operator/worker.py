@@ -51,7 +51,7 @@ class InterruptedReconcileError(Exception):
 
 @final
 class Worker:
-    """Processes one request at a time; any number share a queue.
+    """Processes requests, one at a time in each `run`, of which there may be many.
 
     Args:
         queue: where requests come from and go back to.
@@ -76,10 +76,16 @@ class Worker:
         self._clock = clock
         self._timeout = timeout
         self._held = held
+        # Held for a turn of the event loop, in which one reconcile begins at most.
+        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """Process requests until the queue is shut down."""
         while True:
+            # A reconcile that finds nothing to do never waits. A long queue of such
+            # would keep all else from running, the renewal of the lease too.
+            async with self._turn:
+                await asyncio.sleep(0)
             try:
                 request = await self._queue.get()
             except ShutDown:

@@ -96,6 +96,19 @@ class Applier:
         self._field_manager = field_manager
         self._informer = informer
         self._memos: dict[Key, _Memo] = {}
+        informer.add_handler(self, replay=False)
+
+    def __len__(self) -> int:
+        """Return of how many objects it remembers what was applied."""
+        return len(self._memos)
+
+    def on_event(
+        self, old: Object | None, new: Object | None, *, initial: bool
+    ) -> None:
+        """Forget an object that is gone; the informer calls this."""
+        del initial
+        if new is None and old is not None:
+            self._memos.pop(key(old), None)
 
     async def apply(self, wanted: Mapping[str, Any], note: Note) -> Applied:
         """Apply the object unless the cache shows no need to.
@@ -129,10 +142,6 @@ class Applier:
             newly_left=bool(left) and (memo is None or memo.left_to_others != left),
             created=found is None,
         )
-
-    def forget(self, child: Key) -> None:
-        """Drop what is remembered of a child that is gone."""
-        self._memos.pop(child, None)
 
     async def _find(self, child: Key) -> Object | None:
         """Look for an object that the cache lacks, say because its label does.

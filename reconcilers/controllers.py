@@ -30,6 +30,7 @@ from pykaito.reconcilers.inference import status as inference_status
 from pykaito.reconcilers.inference.loading.watch import LoadWatch
 from pykaito.reconcilers.inference.reconciler import InferenceReconciler, Informers
 from pykaito.reconcilers.lookups import Lookups
+from pykaito.reconcilers.machine import status as machine_status
 from pykaito.reconcilers.machine.reconciler import MachineReconciler
 from pykaito.reconcilers.provisioning import Provisioning, ProvisioningSettings
 from pykaito.reconcilers.resources import MACHINES, WORKSPACES
@@ -122,6 +123,7 @@ def controllers(
                 for watch in provisioner.watches
             ],
             channels=[provisioning.wake],
+            predicates=[unless_reworded(machine_status.CONDITIONS)],
         ),
         Controller(
             InferenceReconciler(
@@ -167,23 +169,23 @@ def workspace_of_pod(pod: Object) -> Iterable[Key]:
 
 
 def unless_reworded(conditions: Collection[str]) -> Predicate:
-    """Pass changes of a Workspace but those of these conditions' messages alone.
+    """Pass changes of an object but those of these conditions' messages alone.
 
     A reconciler that is refused tells it and backs off. It would be woken at once by
     what it told, and where each refusal reads differently, without end.
     """
 
-    def without_words(workspace: Object) -> Object:
-        status = workspace.get("status") or {}
+    def without_words(obj: Object) -> Object:
+        status = obj.get("status") or {}
         told = [
             {**condition, "message": ""}
             if condition["type"] in conditions
             else condition
             for condition in status.get("conditions") or ()
         ]
-        metadata = {**workspace["metadata"], "resourceVersion": ""}
+        metadata = {**obj["metadata"], "resourceVersion": ""}
         return {
-            **workspace,
+            **obj,
             "metadata": metadata,
             "status": {**status, "conditions": told},
         }

@@ -14,7 +14,11 @@ from pykaito.api.v1alpha1.machine import Machine
 from pykaito.operator.errors import NotFoundError
 from pykaito.operator.objects import Object, name, uid
 from pykaito.provisioners.errors import LaunchError, ProvisionError, words
-from pykaito.provisioners.karpenter.base import KarpenterProvisioner, claims_informer
+from pykaito.provisioners.karpenter.base import (
+    EVENT_PAUSE,
+    KarpenterProvisioner,
+    claims_informer,
+)
 from pykaito.provisioners.karpenter.failures import classify
 from pykaito.provisioners.karpenter.manifests import node_pool
 from pykaito.provisioners.karpenter.objects import (
@@ -71,12 +75,16 @@ class NodePools(KarpenterProvisioner):
         claim = furthest(await self._claims_of(machine))
         if claim is not None and is_true(claim, LAUNCHED):
             seen = self._observe_claim(machine, claim)
-        elif (failed := await self._last_failure(machine)) is not None:
-            seen = nothing(f"{failed}; Karpenter tries again", str(failed.reason))
-        elif claim is not None:
-            seen = self._observe_claim(machine, claim)
+        elif (last := await self._last_failed(machine)) and last.failure:
+            told = f"{last.failure}; Karpenter tries again"
+            seen = nothing(told, str(last.failure.reason))
         else:
-            seen = without_claims(made)
+            seen = (
+                self._observe_claim(machine, claim) if claim else without_claims(made)
+            )
+            if last:
+                # Nothing tells of the Event that will say why.
+                seen = replace(seen, look_again=EVENT_PAUSE)
         return replace(seen, exists=True, instance=name(made))
 
     async def observe_missing(self, machine: Machine) -> Observation:
@@ -118,12 +126,15 @@ class NodePools(KarpenterProvisioner):
             return ()
         return [claim for claim in found.items if is_of(machine, claim)]
 
-    async def _last_failure(self, machine: Machine) -> ProvisionError | None:
-        """Return why the last NodeClaim went before it was launched, if one did."""
+    async def _last_failed(self, machine: Machine) -> Entry | None:
+        """Return the last NodeClaim that went before it was launched, if one did.
+
+        It has no failure as long as that may yet be told.
+        """
         entry = self._failed.get(instance_name(key_of(machine)))
         if entry is not None and entry.failure is None:
             entry.failure = await self._explain_claim(machine, entry)
-        return entry.failure if entry is not None else None
+        return entry
 
 
 @final

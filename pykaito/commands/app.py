@@ -278,6 +278,7 @@ def operator(
     from pykaito.commands import operator as command
     from pykaito.operator import logs
     from pykaito.operator.leader import LeadershipLostError
+    from pykaito.reconcilers.assembly import Webhook
     from pykaito.reconcilers.controllers import Settings
     from pykaito.reconcilers.hub.hub import Sources
     from pykaito.reconcilers.machine.lifecycle import Policy, Repair
@@ -324,9 +325,7 @@ def operator(
                 metrics_port=metrics_port,
                 health_port=health_port,
                 workers=workers,
-                webhook=command.Webhook(webhook_port, webhook_service)
-                if webhook
-                else None,
+                webhook=Webhook(webhook_port, webhook_service) if webhook else None,
                 sources=Sources(
                     endpoint=hub_endpoint,
                     model_configs=model_configs,

@@ -69,7 +69,6 @@ class AdapterLists:
             return
         if (owner_of(found) or {}).get("uid") != live["metadata"]["uid"]:
             return
-        self._applier.forget(where)
         with suppress(NotFoundError):
             await self._client.delete(
                 CONFIG_MAPS,
@@ -77,10 +76,6 @@ class AdapterLists:
                 namespace=where.namespace,
                 uid=found["metadata"]["uid"],
             )
-
-    def forget(self, workspace: Key) -> None:
-        """Drop what is remembered of a Workspace that is gone."""
-        self._applier.forget(_list_of(workspace))
 
 
 def _list_of(workspace: Key) -> Key:

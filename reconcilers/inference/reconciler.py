@@ -108,12 +108,7 @@ class InferenceReconciler:
         """Apply the workload once its nodes are ready, and keep it applied."""
         where = Key(request.namespace, request.name)
         live = self._informers.workspaces.store.get(where)
-        if live is None:
-            self._services.forget(where)
-            self._lists.forget(where)
-            self._deployments.forget(where)
-            return None
-        if live["metadata"].get("deletionTimestamp"):
+        if live is None or live["metadata"].get("deletionTimestamp"):
             return None
         if not live.get("inference"):
             return None

@@ -177,8 +177,10 @@ def decide(
 
 
 def _launch(status: MachineStatus, now: datetime) -> Step:
-    if status.last_failure is not None and now < status.last_failure.retry_time:
-        return Pause(status.last_failure.retry_time)
+    last = status.last_failure
+    # A failure of the future was told by a clock that has been set back since.
+    if last is not None and last.time <= now < last.retry_time:
+        return Pause(last.retry_time)
     return Launch()
 
 

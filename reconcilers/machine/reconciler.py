@@ -30,7 +30,7 @@ from pykaito.provisioners.protocol import (
     Provisioner,
 )
 from pykaito.reconcilers.conditions import changed, merge
-from pykaito.reconcilers.finalizers import remove_finalizer
+from pykaito.reconcilers.finalizers import add_finalizer, remove_finalizer
 from pykaito.reconcilers.machine.lifecycle import (
     Fail,
     GiveBack,
@@ -58,6 +58,7 @@ from pykaito.reconcilers.machine.status import (
 )
 from pykaito.reconcilers.metrics import MACHINE_FAILURES
 from pykaito.reconcilers.parsed import parsed
+from pykaito.reconcilers.resources import MACHINES
 from pykaito.reconcilers.status import write_status
 from pykaito.reconcilers.writes import Note
 
@@ -71,7 +72,10 @@ log = structlog.get_logger()
 
 
 class MachineReconciler:
-    """Launches, observes, replaces and releases through the Machine's provisioner."""
+    """Launches, observes, replaces and releases through the Machine's provisioner.
+
+    A cloud knows of no lease. So it is checked before each call that changes something.
+    """
 
     name = MACHINE_CONTROLLER
 
@@ -154,6 +158,11 @@ class MachineReconciler:
     async def _launch(
         self, live: Object, machine: Machine, provisioner: Provisioner, note: Note
     ) -> Result | None:
+        # Machines of Workspaces have it from the start, those of people may not.
+        live = await add_finalizer(
+            self._client, self._machines, live, MACHINE_FINALIZER, note
+        )
+        self._client.check_write(MACHINES)
         try:
             await provisioner.launch(machine)
         except ProvisionError as failure:
@@ -221,6 +230,7 @@ class MachineReconciler:
             last_failure=last,
         )
         await self._write(live, report, note)
+        self._client.check_write(MACHINES)
         try:
             gone = await provisioner.release(machine)
         except ProvisionError as error:
@@ -254,6 +264,7 @@ class MachineReconciler:
             await self._write(live, unknown, note)
             return None
         pause = None
+        self._client.check_write(MACHINES)
         try:
             gone = await provisioner.release(machine)
         except ProvisionError as error:

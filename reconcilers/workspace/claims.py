@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import final
 
+from pykaito.api.quantity import parse_quantity
 from pykaito.operator.informer import Informer
 from pykaito.operator.objects import Key, Object, namespace, owner_of
 from pykaito.reconcilers.workspace.machines import node_of
@@ -63,4 +64,21 @@ def _held(machines: Iterable[Object]) -> Iterator[tuple[tuple[Key, str], Resourc
         reference, node = owner_of(machine), node_of(machine)
         if reference is not None and node:
             at = Key(namespace(machine), reference["name"])
-            yield (at, node), machine["spec"].get("resources") or {}
+            yield (at, node), _readable(machine["spec"].get("resources") or {})
+
+
+def _readable(resources: Resources) -> Resources:
+    """Return the resources without amounts that nobody can add up.
+
+    The CRD takes some, such as 1e100, in a Machine that someone wrote. It must not
+    keep everyone else from that node.
+    """
+    return {r: amount for r, amount in resources.items() if _is_quantity(amount)}
+
+
+def _is_quantity(amount: str) -> bool:
+    try:
+        parse_quantity(amount)
+    except ValueError:
+        return False
+    return True

@@ -223,7 +223,6 @@ class WorkspaceReconciler:
         if machine["metadata"].get("deletionTimestamp"):
             return
         metadata = machine["metadata"]
-        self._applier.forget(key(machine))
         try:
             await self._client.delete(
                 MACHINES,

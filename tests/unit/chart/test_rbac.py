@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pykaito.reconcilers.assembly import LEASE
+
 FOLLOW = {"list", "watch"}
 
 CLUSTER = {
@@ -58,6 +60,16 @@ def test_of_namespaces_it_may_read_the_one_that_names_the_cluster(render: Any) -
 
 def test_the_lease_is_a_right_in_the_releases_namespace_alone(render: Any) -> None:
     assert only(render(), "Role")["metadata"]["namespace"] == "pykaito-system"
+
+
+def test_of_leases_it_may_take_its_own_alone(render: Any) -> None:
+    """Other operators in that namespace have theirs."""
+    of_leases = [
+        (rule.get("resourceNames"), rule["verbs"])
+        for rule in only(render(), "Role")["rules"]
+        if "leases" in rule["resources"]
+    ]
+    assert of_leases == [([LEASE], ["get", "update"]), (None, ["create"])]
 
 
 def test_of_secrets_it_may_read_its_own_certificates_alone(render: Any) -> None:

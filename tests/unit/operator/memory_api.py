@@ -10,7 +10,7 @@ import copy
 import itertools
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, Self
 
 from pykaito.operator.errors import (
     AlreadyExistsError,
@@ -47,10 +47,19 @@ class MemoryApi:
         self.calls: list[tuple[str, str]] = []
         self.before_write: Callable[[Resource], None] | None = None
         self._versions = itertools.count(1)
-        self._version = 0
         self._objects: dict[Resource, dict[Key, dict[str, Any]]] = {}
         self._history: dict[Resource, list[tuple[int, WatchEvent]]] = {}
         self._changed = asyncio.Condition()
+
+    def unelected(self) -> Self:
+        """Return the verbs on the same objects, without `before_write`."""
+        other = copy.copy(self)
+        other.before_write = None
+        return other
+
+    def check_write(self, resource: Resource) -> None:
+        if self.before_write is not None:
+            self.before_write(resource)
 
     def stored(self, resource: Resource) -> list[dict[str, Any]]:
         """Return what is there, without a call."""
@@ -136,10 +145,15 @@ class MemoryApi:
         del self._objects[resource][Key(namespace, name)]
         await self._tell("DELETED", resource, gone)
 
+    @property
+    def _version(self) -> int:
+        """The version of the last change of anything."""
+        return max((told[-1][0] for told in self._history.values()), default=0)
+
     async def _arrive(self, verb: str, resource: Resource) -> None:
         reading = verb in {"get", "list", "watch"}
-        if self.before_write is not None and not reading:
-            self.before_write(resource)
+        if not reading:
+            self.check_write(resource)
         await asyncio.sleep(self.latency)
         self.calls.append((verb, resource.plural))
         error = self.fault(verb, resource)
@@ -168,10 +182,10 @@ class MemoryApi:
         return stored
 
     async def _tell(self, change: Any, resource: Resource, obj: dict[str, Any]) -> None:
-        self._version = next(self._versions)
-        obj["metadata"]["resourceVersion"] = str(self._version)
+        version = next(self._versions)
+        obj["metadata"]["resourceVersion"] = str(version)
         event = WatchEvent(change, copy.deepcopy(obj))
-        self._history.setdefault(resource, []).append((self._version, event))
+        self._history.setdefault(resource, []).append((version, event))
         async with self._changed:
             self._changed.notify_all()
 

@@ -1,8 +1,10 @@
 """Services that are coroutines: kept running, and ended with the manager."""
 
 import asyncio
+import contextlib
 
 import pytest
+from structlog.testing import capture_logs
 
 from pykaito.operator.background import Background
 from tests.unit.operator.virtual_time import VirtualClock
@@ -54,6 +56,43 @@ async def test_it_is_cancelled_and_ends_before_the_manager_goes_on() -> None:
     await asyncio.sleep(1)
     await service.stop()
     assert ended
+
+
+async def test_one_that_fails_while_it_is_cancelled_is_not_begun_again() -> None:
+    runs = []
+
+    async def run() -> None:
+        runs.append(1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("the connection was gone already")
+
+    service = Background("closing", run, VirtualClock())
+    await service.start()
+    await asyncio.sleep(1)
+    await asyncio.wait_for(service.stop(), 60)
+    await asyncio.sleep(100)
+    assert runs == [1]
+
+
+async def test_one_that_will_not_end_is_left_after_a_while() -> None:
+    done = asyncio.Event()
+
+    async def run() -> None:
+        while not done.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await done.wait()
+
+    service = Background("stubborn", run, VirtualClock())
+    await service.start()
+    await asyncio.sleep(1)
+    with capture_logs() as logs:
+        await asyncio.wait_for(service.stop(), 10)
+    assert [(line["event"], line["task"]) for line in logs] == [
+        ("a task does not end", "stubborn")
+    ]
+    done.set()
 
 
 async def test_one_that_was_never_started_stops() -> None:

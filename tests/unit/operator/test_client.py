@@ -364,6 +364,15 @@ async def test_a_path_in_the_servers_address_comes_before_the_apis(
     await client.close()
 
 
+@pytest.mark.parametrize("answer", [{}, {"items": []}, {"metadata": {}, "items": {}}])
+async def test_an_answer_that_is_no_list_is_an_error_that_quotes_it(
+    server: ApiServer, client: Client, answer: object
+) -> None:
+    server.on("GET", ALL_PODS, Answer(answer))
+    with pytest.raises(ServerError, match="the answer is no list"):
+        await client.list(PODS)
+
+
 async def test_what_before_write_raises_keeps_a_write_from_being_sent(
     server: ApiServer, client: Client
 ) -> None:
@@ -382,6 +391,25 @@ async def test_what_before_write_raises_keeps_a_write_from_being_sent(
     ):
         with pytest.raises(RuntimeError, match="no lease to write pods"):
             await write
+    assert len(server.received) == 1
+
+
+async def test_a_write_is_not_sent_again_once_the_lease_is_lost(
+    server: ApiServer, client: Client
+) -> None:
+    left = 1
+
+    def check(resource: object) -> None:
+        nonlocal left
+        if not left:
+            raise RuntimeError(f"no lease to write {resource}")
+        left -= 1
+
+    client.before_write = check
+    busy = failure(429, "Busy", headers={"Retry-After": "0"})
+    server.on("PATCH", ONE_POD, busy, Answer(POD))
+    with pytest.raises(RuntimeError, match="no lease to write pods"):
+        await client.apply(PODS, POD, field_manager="me")
     assert len(server.received) == 1
 
 

@@ -1,5 +1,6 @@
 """Where credentials come from, and how they are renewed."""
 
+import asyncio
 import base64
 import ssl
 import tempfile
@@ -11,8 +12,8 @@ import pytest
 
 from pykaito.operator import client as client_module
 from pykaito.operator.client import Client
-from pykaito.operator.credentials import BearerToken
-from pykaito.operator.errors import UnauthorizedError
+from pykaito.operator.credentials import READ_SECONDS, BearerToken
+from pykaito.operator.errors import TransportError, UnauthorizedError
 from pykaito.operator.objects import NODES
 from tests.unit.operator.api_server import (
     Answer,
@@ -71,6 +72,17 @@ async def test_in_a_pod_the_service_account_is_used(pod: Pod) -> None:
     client = await Client.connect()
     assert client.namespace == "mine"
     assert await client.get(NODES, "n") == {"kind": "Node"}
+    await client.close()
+
+
+async def test_a_server_that_another_authority_vouches_for_gets_no_token(
+    pod: Pod,
+) -> None:
+    (pod.folder / "ca.crt").write_bytes(certificate()[0])
+    client = await Client.connect()
+    with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
+        await client.get(NODES, "n")
+    assert pod.server.received == []
     await client.close()
 
 
@@ -270,3 +282,15 @@ async def test_a_token_file_that_cannot_be_read_leaves_the_old_token() -> None:
     assert await signed(bearer) == "Bearer first"
     tokens.now = 120.0
     assert await signed(bearer) == "Bearer second"
+
+
+@pytest.mark.virtual_time
+async def test_a_plugin_that_never_answers_holds_no_request_for_ever() -> None:
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    bearer = BearerToken("first", hang, max_age=0)
+    began = asyncio.get_running_loop().time()
+    assert await signed(bearer) == "Bearer first"
+    assert asyncio.get_running_loop().time() - began == pytest.approx(READ_SECONDS)

@@ -252,8 +252,10 @@ async def test_a_watch_closed_early_frees_its_connection(
 
 
 async def test_watches_and_requests_run_at_the_same_time(
-    server: ApiServer, client: Client
+    server: ApiServer, tmp_path: Path
 ) -> None:
+    # As patient as it is: so many at once are slow where much else runs.
+    client = await Client.connect(kubeconfig=kubeconfig(tmp_path, server.url))
     server.on("GET", ALL_PODS, Watch((added("a"),), then="hang"))
     server.on("GET", "/api/v1/namespaces/ns/pods/a", Answer({"kind": "Pod"}))
     watches = [
@@ -264,3 +266,4 @@ async def test_watches_and_requests_run_at_the_same_time(
     assert found == [{"kind": "Pod"}] * 60
     for watch in watches:
         await watch.aclose()
+    await client.close()

@@ -128,6 +128,29 @@ async def test_what_the_cache_has_before_the_start_is_reconciled_too(
     assert await names(queue) == ["a", "b"]
 
 
+async def test_the_start_asks_no_mapper_since_it_reconciles_every_object_anyway(
+    widgets: Informer, children: Informer, queue: WorkQueue[Request]
+) -> None:
+    asked: list[Object] = []
+
+    def mapper(node: Object) -> list[Key]:
+        asked.append(node)
+        return [Key("default", "a")]
+
+    nodes = informer(NODES)
+    widgets.replace(ObjectList([obj("a")], "1"))
+    children.replace(ObjectList([child("c", "a")], "1"))
+    nodes.replace(ObjectList([obj("n")], "1"))
+    controller = Controller(
+        Reconciler(), for_=widgets, owns=[children], watches=[(nodes, mapper)]
+    )
+    controller.start(queue)
+    assert await names(queue) == ["a"]
+    assert asked == []
+    nodes.apply(changed(obj("n", 2)))
+    assert await names(queue) == ["a"]
+
+
 async def test_a_watch_passes_only_what_its_predicates_let(
     widgets: Informer, queue: WorkQueue[Request]
 ) -> None:

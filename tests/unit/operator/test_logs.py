@@ -180,3 +180,22 @@ def test_unknown_levels_and_formats_are_refused() -> None:
         logs.configure("loud")
     with pytest.raises(ValueError, match="json or console, got 'xml'"):
         logs.configure(format="xml")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_no_variables_and_no_token(
+    capsys: pytest.CaptureFixture[str], form: logs.Format
+) -> None:
+    def read(seen: str) -> None:
+        raise ValueError(f"refused: Bearer {seen}")
+
+    secret = "hf-abcdefgh"
+    logs.configure(format=form)
+    try:
+        read(secret)
+    except ValueError:
+        structlog.stdlib.get_logger("pykaito.x").exception("broke")
+    told = capsys.readouterr().out
+    assert "ValueError: refused: Bearer [redacted]" in told
+    assert "in read" in told
+    assert secret not in told

@@ -245,6 +245,26 @@ async def test_four_workers_share_the_queue(
     assert operator.most_at_once == 4
 
 
+async def test_a_long_queue_of_reconciles_that_wait_for_nothing_keeps_the_lease(
+    api: MemoryApi, started: list[Operator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+
+    async def think(operator: Operator, request: Request) -> None:
+        loop.spend(0.3)
+        operator.reconciled.append(request.name)
+
+    monkeypatch.setattr(Operator, "reconcile", think)
+    for number in range(100):
+        await api.create(WIDGETS, widget(f"more-{number}"))
+    operator = Operator(api)
+    started.append(operator)
+    await eventually(lambda: len(operator.reconciled) == 103)
+    await settle()
+    assert not operator.task.done(), "the lease was lost"
+
+
 async def test_a_failing_reconcile_is_retried_until_the_server_is_back(
     api: MemoryApi, started: list[Operator]
 ) -> None:

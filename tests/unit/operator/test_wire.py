@@ -57,6 +57,15 @@ def test_what_is_no_object_is_an_error_of_the_server(body: bytes) -> None:
         wire.decode(body)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b"{}", b'{"type":"ADDED"}', b'{"object":{}}', b'{"type":"ERROR","object":"x"}'],
+)
+def test_a_line_that_is_no_event_is_an_error_of_the_server(line: bytes) -> None:
+    with pytest.raises(ServerError):
+        wire.watch_event(line)
+
+
 plain = st.recursive(
     st.none() | st.integers(-9, 9) | st.text(max_size=5),
     lambda inner: (

@@ -42,6 +42,7 @@ class Cloud:
         instances: what there is, by the name of its Machine.
         releasing: whether giving back takes until somebody says that it is done.
         failed: why instances can never become nodes, by their Machines.
+        refusals: raised by the next tries to give an instance back, one each.
     """
 
     joins: bool = True
@@ -51,6 +52,7 @@ class Cloud:
     instances: dict[str, str] = field(default_factory=dict)
     releasing: bool = False
     failed: dict[str, ProvisionError] = field(default_factory=dict)
+    refusals: list[ProvisionError] = field(default_factory=list)
 
     def __call__(self, context: Context) -> Provisioner:
         """Return the provisioner, as an entry point does."""
@@ -131,6 +133,8 @@ class _Cloud(Provisioner):
             return True
         if self._cloud.releasing:
             return False
+        if self._cloud.refusals:
+            raise self._cloud.refusals.pop(0)
         self._cloud.releases.append(name)
         self._cloud.failed.pop(name, None)
         with contextlib.suppress(NotFoundError):

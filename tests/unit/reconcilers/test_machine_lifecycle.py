@@ -52,6 +52,7 @@ def status(
     *,
     launched: float | None = None,
     retry: float | None = None,
+    failed_at: float = 60,
     node: str = "",
     ready_once: bool = False,
     **conditions: tuple[str, float],
@@ -78,7 +79,7 @@ def status(
     if ready_once:
         obj["readyTime"] = ago(launched or 0)
     if retry is not None:
-        times = {"time": ago(60), "retryTime": ago(-retry)}
+        times = {"time": ago(failed_at), "retryTime": ago(-retry)}
         obj["lastFailure"] = {"reason": "No", "message": "no", **times}
         obj["failures"] = 1
     return parse(MachineStatus, obj)
@@ -102,6 +103,12 @@ def test_after_a_failure_there_is_a_pause_and_then_another_try() -> None:
     waiting = status("Pending", retry=20)
     assert step(waiting, GONE) == Pause(NOW + timedelta(seconds=20))
     assert step(status("Pending", retry=-1), GONE) == Launch()
+
+
+def test_a_clock_that_was_set_back_makes_no_machine_wait_for_its_future() -> None:
+    """Until then it was a day ahead."""
+    ahead = status("Pending", failed_at=-86_400, retry=86_430)
+    assert step(ahead, GONE) == Launch()
 
 
 def test_what_a_crash_left_half_told_is_taken_up_and_not_asked_for_again() -> None:

@@ -182,3 +182,27 @@ async def test_a_deletion_says_which_provisioner_it_waits_for() -> None:
         )
         await world.at_rest()
         assert world.machines()[0]["status"]["phase"] == "Releasing"
+
+
+async def test_a_machine_written_by_hand_keeps_no_workspace_from_a_node() -> None:
+    world = World()
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "1"}
+    by_hand = {
+        "apiVersion": MACHINES.api_version,
+        "kind": MACHINES.kind,
+        "metadata": {
+            "name": "by-hand",
+            "namespace": "other",
+            "ownerReferences": [owner | {"controller": True}],
+        },
+        "spec": {
+            "provisioner": "preferred_nodes",
+            "nodeName": "gpu-0",
+            "resources": {"nvidia.com/gpu": "1e100"},
+        },
+    }
+    await world.api.apply(MACHINES, by_hand, field_manager="kubectl")
+    async with world.operator():
+        await world.add_node("gpu-0")
+        await world.add_workspace()
+        await world.until("ResourceReady", "True")

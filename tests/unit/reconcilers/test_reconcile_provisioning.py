@@ -7,7 +7,8 @@ import pytest
 
 from pykaito.api import labels
 from pykaito.operator.errors import ForbiddenError
-from pykaito.operator.objects import DEPLOYMENTS, NODES
+from pykaito.operator.leader import NotLeaderError
+from pykaito.operator.objects import DEPLOYMENTS, NODES, Resource
 from pykaito.provisioners.errors import (
     InstanceTypeError,
     InsufficientCapacityError,
@@ -331,6 +332,62 @@ async def test_giving_back_goes_on_after_a_restart_and_happens_once() -> None:
     async with world.operator():
         await eventually(lambda: world.workspace() is None)
         assert cloud.releases == [f"{NAME}-0"]
+
+
+async def test_a_cloud_that_refuses_in_other_words_each_time_is_asked_seldom() -> None:
+    world, cloud = clouded()
+    async with world.operator():
+        await world.add_workspace()
+        await world.until("ResourceReady", "True")
+        cloud.refusals = [ThrottledError(f"request {n} refused") for n in range(1000)]
+        await world.delete_workspace()
+        await asyncio.sleep(300)
+        assert 1000 - len(cloud.refusals) <= 12
+        said = {c["type"]: c["message"] for c in machine(world)["status"]["conditions"]}
+        assert "refused" in said["Ready"]
+        cloud.refusals = []
+        await eventually(lambda: world.workspace() is None)
+
+
+async def test_a_machine_written_by_hand_gives_its_node_back_too() -> None:
+    world, cloud = clouded()
+    async with world.operator():
+        by_hand = {
+            "apiVersion": MACHINES.api_version,
+            "kind": MACHINES.kind,
+            "metadata": {"name": "by-hand", "namespace": "default"},
+            "spec": {"provisioner": "cloud", "instanceType": "Standard_NC12s_v3"},
+        }
+        await world.api.apply(MACHINES, by_hand, field_manager="kubectl")
+        await eventually(lambda: cloud.launches == ["by-hand"])
+        await world.at_rest()
+        await world.api.delete(MACHINES, "by-hand", namespace="default")
+        await eventually(lambda: cloud.releases == ["by-hand"])
+        await eventually(lambda: world.machines() == [])
+
+
+async def test_without_the_lease_the_cloud_is_asked_for_nothing() -> None:
+    """A process that was stopped for a while goes on for a moment where it was."""
+    world, cloud = clouded()
+    name = f"{NAME}-0"
+    async with world.operator():
+        await world.add_workspace()
+        await world.until("ResourceReady", "True")
+
+        def refuse(resource: Resource) -> None:
+            raise NotLeaderError(f"it may not write {resource}")
+
+        by_others = world.api.unelected()
+        world.api.before_write = refuse
+        another = machine(world)
+        another["metadata"] = {"name": "another", "namespace": "default"}
+        await by_others.apply(MACHINES, another, field_manager="kubectl")
+        await by_others.delete(MACHINES, name, namespace="default")
+        await asyncio.sleep(60)
+        assert (cloud.launches, cloud.releases) == ([name], [])
+        world.api.before_write = None
+        await eventually(lambda: cloud.releases == [name], within=LATE)
+        assert "another" in cloud.launches
 
 
 async def test_one_workspace_may_not_have_more_than_its_share_made() -> None:

@@ -171,6 +171,25 @@ async def test_why_the_last_claim_failed_is_told_while_karpenter_tries_the_next(
         assert seen.launched.ok
 
 
+async def test_an_event_that_comes_after_the_claims_end_is_looked_for_again(
+    world: KarpenterWorld,
+) -> None:
+    async with world.operator() as karpenter:
+        await karpenter.launch(world.machine)
+        await world.moment()
+        first = await add_claim(world, "a", conditions())
+        await world.delete(name="a")
+        await world.finish(name="a")
+        seen = await karpenter.observe(world.machine)
+        assert seen.launched.reason == "Launching"
+        assert seen.look_again is not None
+        await world.warn(first, "InsufficientCapacityError", "sold out")
+        await asyncio.sleep(seen.look_again)
+        seen = await karpenter.observe(world.machine)
+        assert seen.launched.reason == "InsufficientCapacity"
+        assert seen.look_again is None
+
+
 async def test_a_claim_that_was_launched_leaves_no_failure_behind(
     world: KarpenterWorld,
 ) -> None:
