@@ -1,5 +1,6 @@
 """The operator's metrics are scraped by a real Prometheus."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from tenacity import retry, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pykaito.reconcilers.metrics import PHASES
 from tests.e2e.workspaces import port_forward
@@ -32,17 +33,27 @@ def prometheus(tmp_path: Path, kubeconfig: Path, operator: str) -> Iterator[str]
             ],
         }
         (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-        listen = "127.0.0.1:19090"
         command = [binary, f"--config.file={tmp_path}/prometheus.yml"]
         command += [f"--storage.tsdb.path={tmp_path}/data"]
-        command += [f"--web.listen-address={listen}"]
+        command += ["--web.listen-address=127.0.0.1:0"]
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
             try:
-                yield f"http://{listen}"
+                yield listening(tmp_path / "log")
             finally:
                 process.terminate()
                 process.wait(timeout=30)
+
+
+@retry(
+    stop=stop_after_delay(60),
+    wait=wait_fixed(0.5),
+    retry=retry_if_result(lambda address: not address),
+)
+def listening(log: Path) -> str:
+    """Return the address that Prometheus says it listens on, once it does."""
+    found = re.search(r'"Listening on" address=(\S+)', log.read_text())
+    return f"http://{found[1]}" if found else ""
 
 
 @retry(stop=stop_after_delay(60), wait=wait_fixed(1))
