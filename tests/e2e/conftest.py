@@ -124,20 +124,31 @@ def refuses(kubectl: Kubectl) -> bool:
 
 
 @pytest.fixture(scope="session")
-def gpu_node(kubectl: Kubectl) -> str:
-    """A node that offers GPUs."""
-    nodes = json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
-    for node in nodes:
-        if int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)):
-            return str(node["metadata"]["name"])
-    pytest.fail("no node has nvidia.com/gpu allocatable")
+def nodes(kubectl: Kubectl) -> dict[str, int]:
+    """How many GPUs each node offers, without those that no machine is behind."""
+    found = json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
+    return {
+        node["metadata"]["name"]: int(
+            node["status"]["allocatable"].get("nvidia.com/gpu", 0)
+        )
+        for node in found
+        if "kwok.x-k8s.io/node" not in node["metadata"].get("annotations", {})
+    }
 
 
 @pytest.fixture(scope="session")
-def cpu_node(kubectl: Kubectl, gpu_node: str) -> str:
+def gpu_node(nodes: dict[str, int]) -> str:
+    """A node that offers GPUs."""
+    found = next((name for name, gpus in nodes.items() if gpus), None)
+    if found is None:
+        pytest.fail("no node has nvidia.com/gpu allocatable")
+    return found
+
+
+@pytest.fixture(scope="session")
+def cpu_node(nodes: dict[str, int], gpu_node: str) -> str:
     """A node that offers none."""
-    names = kubectl("get", "nodes", "-o", "name").stdout.split()
-    return next(n for name in names if (n := name.removeprefix("node/")) != gpu_node)
+    return next(name for name in nodes if name != gpu_node)
 
 
 @pytest.fixture(scope="module")

@@ -473,7 +473,7 @@ def test_an_engine_that_hangs_is_seen_and_restarted(serving: Applied) -> None:
     name = pod["metadata"]["name"]
     serving.kubectl("exec", name, "-c", serving.name, "--", "sh", "-c", STOP_ENGINE)
     serving.kubectl(
-        *("wait", f"pod/{name}", "--for=condition=Ready=False", "--timeout=90s")
+        *("wait", f"pod/{name}", "--for=condition=Ready=False", "--timeout=150s")
     )
     assert restarted(serving)
     serving.kubectl(
