@@ -18,6 +18,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from hack import paths
 from hack.images.catalogue import CURL
 from hack.images.delivery import deliver
+from tests.e2e.provisioners.audit import whole_lines
 from tests.e2e.workspaces import Applied, Kubectl, own_namespace, settings
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(300)]
@@ -348,9 +349,7 @@ class Watched:
         mark = self.applied.namespace.encode()
         lines: list[bytes] = []
         for path, begin in logs:
-            with path.open("rb") as log:
-                log.seek(begin)
-                lines += [line for line in log if mark in line]
+            lines += [line for line in whole_lines(path, begin) if mark in line]
         return sum(self._is_write(json.loads(line)) for line in lines)
 
     def _is_write(self, entry: Json) -> bool:
