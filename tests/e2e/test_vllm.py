@@ -500,7 +500,8 @@ def test_another_runtime_is_one_rollout(kubeconfig: Path, serving: Applied) -> N
         *("annotate", "workspace", serving.name, "--overwrite"),
         "kaito.sh/runtime=transformers",
     )
-    serving.roll_out(revision=2)
+    # Two pods are there meanwhile, and test_vllm_start.py may have one on the node too.
+    serving.roll_out(revision=2, seconds=STARTING_SECONDS)
     service = f"service/{serving.name}"
     with port_forward(kubeconfig, serving.namespace, service, 80) as url:
         cards = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]

@@ -125,7 +125,7 @@ class Live:
         # Of the version that has the reason: the next may have another.
         return self.wait(until, seconds, "-o", f"jsonpath={{{path}.message}}")
 
-    def roll_out(self, revision: int) -> None:
+    def roll_out(self, revision: int, seconds: float = SERVING_SECONDS) -> None:
         """Wait until a revision of the Deployment is there and serves."""
         path = r"{.metadata.annotations.deployment\.kubernetes\.io/revision}"
         target = f"deployment/{self.name}"
@@ -133,8 +133,8 @@ class Live:
             "wait", target, f"--for=jsonpath={path}={revision}", "--timeout=60s"
         )
         self.kubectl(
-            *("rollout", "status", target, f"--timeout={SERVING_SECONDS}s"),
-            timeout=SERVING_SECONDS + 30,
+            *("rollout", "status", target, f"--timeout={seconds:.0f}s"),
+            timeout=seconds + 30,
         )
 
     def get(self, kind: str) -> list[dict[str, Any]]:
