@@ -17,7 +17,7 @@ from hack.cluster.sandbox import Sandbox
 from hack.cluster.state import State
 from hack.cluster.topology import POD_RANGE, Node
 
-_CONTAINERD_TIMEOUT = 30.0
+_CONTAINERD_TIMEOUT = 60.0
 _READY_TIMEOUT = 90.0
 
 

@@ -149,7 +149,7 @@ class Process:
 
         wait_until(
             forked,
-            timeout=10,
+            timeout=30,
             interval=0.01,
             otherwise=lambda: f"{self.name} was not started",
         )

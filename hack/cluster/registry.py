@@ -21,7 +21,7 @@ PROTECTED = f"{CONTROL_PLANE_ADDRESS}:5001"
 ADDRESSES = (OPEN, PROTECTED)
 
 _USER = "pykaito"
-_START_TIMEOUT = 20.0
+_START_TIMEOUT = 60.0
 
 
 def insecure_flags(address: str) -> tuple[str, ...]:

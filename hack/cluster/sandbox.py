@@ -14,7 +14,7 @@ from hack.cluster.identity import Identity, command_line, end, find
 from hack.cluster.process import Process
 from hack.cluster.state import State
 
-_START_TIMEOUT = 10.0
+_START_TIMEOUT = 30.0
 # Settings of the one kernel, which a kubelet sets for its node. Here it sets
 # copies: the host keeps its own, whatever ends how.
 KERNEL_SETTINGS = (

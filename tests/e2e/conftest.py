@@ -10,18 +10,19 @@ import json
 import shutil
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from hack import paths
 from hack.cluster import cluster
 from hack.cluster import karpenter as beside
 from hack.cluster.state import LOCAL
 from hack.install import NAMESPACE, deliver_images, install
+from tests.e2e.workspaces import example, own_namespace
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -56,7 +57,7 @@ def kubectl(kubeconfig: Path) -> Kubectl:
     """Run kubectl as admin; ``stdin`` is its standard input."""
 
     def run(
-        *args: str, stdin: str | None = None, check: bool = True, timeout: float = 120
+        *args: str, stdin: str | None = None, check: bool = True, timeout: float = 180
     ) -> subprocess.CompletedProcess[str]:
         command = [paths.kubectl(), "--kubeconfig", str(kubeconfig), *args]
         done = subprocess.run(
@@ -77,10 +78,8 @@ def kubectl(kubeconfig: Path) -> Kubectl:
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> Iterator[str]:
     """A namespace that is gone after the test, with all that is in it."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    kubectl("create", "namespace", name)
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    with own_namespace(kubectl, "test") as name:
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -97,30 +96,59 @@ def missing_image(images: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def operator(kubeconfig: Path, images: dict[str, str]) -> str:
+def operator(kubectl: Kubectl, kubeconfig: Path, images: dict[str, str]) -> str:
     """The operator of this checkout, installed by its chart; its namespace."""
     paths.CLUSTER.mkdir(exist_ok=True)
     with (paths.CLUSTER / "install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         install(kubeconfig, images)
+    assert refuses(kubectl)
     return NAMESPACE
 
 
+@retry(
+    stop=stop_after_delay(60),
+    wait=wait_fixed(0.5),
+    retry=retry_if_result(lambda refused: not refused),
+)
+def refuses(kubectl: Kubectl) -> bool:
+    """Wait until the API server has heard of the webhook and its certificate."""
+    invalid = example("falcon-7b.yaml")
+    invalid["inference"]["preset"]["name"] = "falcon-7"
+    done = kubectl(
+        *("create", "-n", "default", "--dry-run=server", "-f", "-"),
+        stdin=json.dumps(invalid),
+        check=False,
+    )
+    return "falcon-7b" in done.stderr
+
+
 @pytest.fixture(scope="session")
-def gpu_node(kubectl: Kubectl) -> str:
+def nodes(kubectl: Kubectl) -> dict[str, int]:
+    """How many GPUs each node offers, without those that no machine is behind."""
+    found = json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
+    return {
+        node["metadata"]["name"]: int(
+            node["status"]["allocatable"].get("nvidia.com/gpu", 0)
+        )
+        for node in found
+        if "kwok.x-k8s.io/node" not in node["metadata"].get("annotations", {})
+    }
+
+
+@pytest.fixture(scope="session")
+def gpu_node(nodes: dict[str, int]) -> str:
     """A node that offers GPUs."""
-    nodes = json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
-    for node in nodes:
-        if int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)):
-            return str(node["metadata"]["name"])
-    pytest.fail("no node has nvidia.com/gpu allocatable")
+    found = next((name for name, gpus in nodes.items() if gpus), None)
+    if found is None:
+        pytest.fail("no node has nvidia.com/gpu allocatable")
+    return found
 
 
 @pytest.fixture(scope="session")
-def cpu_node(kubectl: Kubectl, gpu_node: str) -> str:
+def cpu_node(nodes: dict[str, int], gpu_node: str) -> str:
     """A node that offers none."""
-    names = kubectl("get", "nodes", "-o", "name").stdout.split()
-    return next(n for name in names if (n := name.removeprefix("node/")) != gpu_node)
+    return next(name for name in nodes if name != gpu_node)
 
 
 @pytest.fixture(scope="module")

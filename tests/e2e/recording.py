@@ -22,6 +22,9 @@ PATHS = {
     "pods": "/api/v1/namespaces/{}/pods",
 }
 
+#: Until told to stop; of its own the API server ends a watch after half an hour.
+WATCH = "watch=1&timeoutSeconds=86400"
+
 Object = dict[str, Any]
 
 
@@ -48,7 +51,7 @@ class Recording:
             )
             version = json.loads(listed.stdout)["metadata"]["resourceVersion"]
             watch = subprocess.Popen(
-                [*get, f"{path}?watch=1&resourceVersion={version}"],
+                [*get, f"{path}?{WATCH}&resourceVersion={version}"],
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -100,6 +103,9 @@ class Recording:
     def _read(self, kind: str, watch: subprocess.Popen[str]) -> None:
         assert watch.stdout is not None
         for line in watch.stdout:
+            if not line.endswith("\n"):
+                # kubectl was stopped in the middle of it.
+                break
             event = json.loads(line)
             if event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
                 continue

@@ -19,10 +19,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hack.images.delivery import deliver_adapter_files
 from hack.weights import adapter_folder, deliver_adapter, deliver_model, model_folder
 from tests.e2e.workspaces import (
-    SERVING_SECONDS,
     Applied,
     Kubectl,
     example,
+    own_namespace,
     port_forward,
     prepared,
 )
@@ -59,22 +59,16 @@ def other_image() -> str:
 @pytest.fixture(scope="module")
 def serving(kubectl: Kubectl, gpu_node: str, adapter_image: str) -> Iterator[Applied]:
     """A Workspace with the whole of an adapter, once its model is served."""
-    namespace = "adapters"
-    kubectl("create", "namespace", namespace)
     obj = prepared(
         example("phi-3.5-mini-instruct.yaml"),
         node=gpu_node,
         weights=deliver_model("phi3").reference,
     )
     obj["inference"]["adapters"] = adapters(adapter_image, "1.0")
-    for label, value in obj["resource"]["labelSelector"]["matchLabels"].items():
-        kubectl("label", "node", gpu_node, f"{label}={value}", "--overwrite")
-    applied = Applied(kubectl, namespace, obj)
-    try:
+    with own_namespace(kubectl, "adapters") as namespace:
+        applied = Applied(kubectl, namespace, obj)
         applied.wait_serving()
         yield applied
-    finally:
-        kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.fixture(scope="module")
@@ -140,17 +134,6 @@ def change(serving: Applied, wanted: list[dict[str, Any]]) -> None:
     )
 
 
-def roll_out(serving: Applied, revision: int) -> None:
-    """Wait until a revision of the Deployment is there and serves."""
-    path = r"{.metadata.annotations.deployment\.kubernetes\.io/revision}"
-    target = f"deployment/{serving.name}"
-    serving.kubectl(
-        "wait", target, f"--for=jsonpath={path}={revision}", "--timeout=60s"
-    )
-    seconds = f"--timeout={SERVING_SECONDS}s"
-    serving.kubectl("rollout", "status", target, seconds, timeout=SERVING_SECONDS + 30)
-
-
 def same(found: Answer, right: Answer) -> bool:
     return found[0] == right[0] and found[1] == pytest.approx(right[1], abs=TOLERANCE)
 
@@ -179,7 +162,7 @@ def test_two_adapters_are_served_together_and_each_alone_after_one_rollout(
 ) -> None:
     wanted = adapters(adapter_image, "0.5") + adapters(other_image, "1.0", OTHER)
     change(serving, wanted)
-    roll_out(serving, revision=2)
+    serving.roll_out(revision=2)
     both = ask(kubeconfig, serving)
     half, other = ask(kubeconfig, serving, ADAPTER), ask(kubeconfig, serving, OTHER)
     assert same(both, expected({ADAPTER: 0.5, OTHER: 1.0}))
@@ -194,7 +177,7 @@ def test_no_strength_is_the_base_model(
     kubeconfig: Path, serving: Applied, adapter_image: str, expected: Expect
 ) -> None:
     change(serving, adapters(adapter_image, "0"))
-    roll_out(serving, revision=3)
+    serving.roll_out(revision=3)
     assert same(ask(kubeconfig, serving), expected({}))
 
 

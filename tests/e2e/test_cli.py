@@ -34,7 +34,7 @@ def pykaito(kubeconfig: Path, namespace: str) -> Pykaito:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -84,8 +84,8 @@ def test_a_watch_fails_on_what_only_a_person_can_mend(
 ) -> None:
     spec = workspace()
     spec["inference"]["config"] = "no-such"
-    Applied(kubectl, namespace, spec)
-    done = pykaito("status", "told", "--watch", "--timeout", "45", "-o", "json")
+    applied = Applied(kubectl, namespace, spec)
+    done = pykaito("status", "told", "--watch", "--timeout", "60", "-o", "json")
     assert done.returncode == 1, done.stderr
     shown = json.loads(done.stdout)
     assert shown["outcome"] == "failed"
@@ -93,7 +93,9 @@ def test_a_watch_fails_on_what_only_a_person_can_mend(
     (new := tmp_path / "inference_config.yaml").write_text("vllm: {}")
     command = shown["next"].removeprefix("kubectl ").replace(new.name, str(new))
     kubectl(*command.split())
+    applied.wait_reason("Ready", "NoMatchingNode")
     done = pykaito("status", "told", "--watch", "--timeout", "10")
+    assert done.returncode == 2, done.stderr
     assert "NoMatchingNode" in done.stderr + done.stdout
 
 
@@ -101,7 +103,7 @@ def test_a_watch_ends_with_2_when_the_time_is_up(
     kubectl: Kubectl, namespace: str, pykaito: Pykaito
 ) -> None:
     Applied(kubectl, namespace, workspace()).wait_reason("Ready", "NoMatchingNode")
-    done = pykaito("status", "told", "--watch", "--timeout", "3")
+    done = pykaito("status", "told", "--watch", "--timeout", "10")
     assert done.returncode == 2, done.stderr
     assert "Pending: " in done.stderr
 

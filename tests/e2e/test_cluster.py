@@ -48,7 +48,8 @@ def test_a_job_on_each_node_reaches_a_service_by_its_name(
     kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(job))
     kubectl(
         *("wait", "-n", namespace, "job/scrape", "--for=condition=Complete"),
-        "--timeout=90s",
+        "--timeout=240s",
+        timeout=270,
     )
     address, status = kubectl("logs", "-n", namespace, "job/scrape").stdout.split()
     path = "jsonpath={.spec.clusterIP}"

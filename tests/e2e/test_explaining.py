@@ -51,7 +51,7 @@ def test_what_this_release_cannot_serve_stalls_and_makes_nothing(
     message = applied.wait_reason("Ready", "RuntimeNotSupported")
     assert "kaito.sh/runtime" in message
     applied.wait("condition=Stalled=True")
-    assert "RuntimeNotSupported" in applied.events()
+    applied.wait_event("RuntimeNotSupported")
     assert applied.get("machines") == []
     assert applied.get("deployments") == []
 
@@ -72,7 +72,7 @@ def test_a_preferred_node_that_does_not_exist_is_named(
     applied = Applied(kubectl, namespace, spec)
     message = applied.wait_reason("ResourceReady", "NodeNotFound")
     assert "'no-such-node'" in message
-    assert "NodeNotFound" in applied.events()
+    applied.wait_event("NodeNotFound")
 
 
 def test_a_node_without_gpus_is_told_to_lack_them(
@@ -121,7 +121,7 @@ def test_an_image_that_cannot_be_pulled_is_named(
     applied = Applied(kubectl, namespace, spec)
     message = applied.wait_reason("InferenceReady", "ImagePullError", 120)
     assert "registry.invalid/falcon:1" in message
-    assert "ImagePullError" in applied.events()
+    applied.wait_event("ImagePullError")
 
 
 def test_tuning_is_answered_and_costs_nothing(kubectl: Kubectl, namespace: str) -> None:

@@ -268,7 +268,7 @@ def given_up(obj: Object) -> list[str]:
 
 
 def restarts(kubectl: Kubectl, operator: str) -> dict[str, int]:
-    """Return how often each pod of the operator began anew."""
+    """Return how often each pod of the operator began anew, but for one that ends."""
     selector = "app.kubernetes.io/name=pykaito"
     found = kubectl("-n", operator, "get", "pods", "-l", selector, "-o", "json").stdout
     return {
@@ -277,4 +277,5 @@ def restarts(kubectl: Kubectl, operator: str) -> dict[str, int]:
             for container in pod["status"]["containerStatuses"]
         )
         for pod in json.loads(found)["items"]
+        if "deletionTimestamp" not in pod["metadata"]
     }

@@ -24,7 +24,6 @@ def applied(
 ) -> Applied:
     """A Workspace whose workload is applied in full and never starts."""
     obj = prepared(example("falcon-7b.yaml"), node=gpu_node, weights=missing_image)
-    obj["resource"]["labelSelector"]["matchLabels"] = {}
     return Applied(kubectl, namespace, obj)
 
 
@@ -86,7 +85,8 @@ def test_an_edited_command_stays_and_is_reported(
     patch = json.dumps({"inference": change})
     applied.kubectl("patch", "workspace", applied.name, "--type=merge", "-p", patch)
     applied.kubectl(
-        *("wait", "deployment", applied.name, "--timeout=60s"),
+        # The lease of an operator that was killed has to expire first.
+        *("wait", "deployment", applied.name, "--timeout=120s"),
         "--for=jsonpath={.spec.template.spec.initContainers"
         '[?(@.name=="adapter-tone")].image}=registry.invalid/tone:1',
     )
@@ -105,7 +105,6 @@ def test_an_operator_killed_at_any_moment_leaves_no_second_child(
 ) -> None:
     rng = random.Random(20261121)  # noqa: S311 - a seed, no secret
     obj = prepared(example("falcon-7b.yaml"), node=gpu_node, weights=missing_image)
-    obj["resource"]["labelSelector"]["matchLabels"] = {}
     applied = Applied(kubectl, namespace, obj)
     seen: dict[str, list[str]] = {}
     for _ in range(KILLS):

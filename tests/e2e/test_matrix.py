@@ -7,7 +7,6 @@ can pull, since nothing of it has to start. A third one tunes, and is explained.
 
 import contextlib
 import json
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from hack import paths
 from hack.images.catalogue import CURL
 from hack.images.delivery import deliver
-from tests.e2e.workspaces import Applied, Kubectl
+from tests.e2e.provisioners.audit import whole_lines
+from tests.e2e.workspaces import Applied, Kubectl, own_namespace, settings
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(300)]
 
@@ -179,15 +179,9 @@ def adapter(strength: str) -> Json:
     return {"inference": {"adapters": [{"source": source, "strength": strength}]}}
 
 
-def settings(max_model_len: int, comment: str = "") -> Json:
+def length(max_model_len: int, comment: str = "") -> Json:
     """Return the ConfigMap that the preset's Workspace may name."""
-    text = f"{comment}\nvllm:\n  max-model-len: {max_model_len}\n"
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "settings"},
-        "data": {"inference_config.yaml": text},
-    }
+    return settings(f"{comment}\nvllm:\n  max-model-len: {max_model_len}\n")
 
 
 CONFIG = Change(
@@ -355,9 +349,7 @@ class Watched:
         mark = self.applied.namespace.encode()
         lines: list[bytes] = []
         for path, begin in logs:
-            with path.open("rb") as log:
-                log.seek(begin)
-                lines += [line for line in log if mark in line]
+            lines += [line for line in whole_lines(path, begin) if mark in line]
         return sum(self._is_write(json.loads(line)) for line in lines)
 
     def _is_write(self, entry: Json) -> bool:
@@ -387,7 +379,6 @@ def watch(
     cpu_node: str,
 ) -> Iterator[Callable[..., Watched]]:
     """Apply a Workspace in a namespace of its own, to be watched."""
-    made = []
     words = {
         "$GPU_NODE": gpu_node,
         "$CPU_NODE": cpu_node,
@@ -397,9 +388,7 @@ def watch(
     def apply(
         name: str, obj: Json, *, serves: bool, beside: Sequence[Json] = ()
     ) -> Watched:
-        namespace = f"matrix-{name}-{uuid.uuid4().hex[:8]}"
-        kubectl("create", "namespace", namespace)
-        made.append(namespace)
+        namespace = made.enter_context(own_namespace(kubectl, f"matrix-{name}"))
         for other in beside:
             kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(other))
         metadata = {"name": name}
@@ -419,9 +408,8 @@ def watch(
         applied = Applied(kubectl, namespace, whole)
         return Watched(applied, account=account, words=words, serves=serves)
 
-    yield apply
-    for namespace in made:
-        kubectl("delete", "namespace", namespace, "--wait=false")
+    with contextlib.ExitStack() as made:
+        yield apply
 
 
 @pytest.fixture(scope="module")
@@ -438,7 +426,7 @@ def preset(watch: Callable[..., Watched], missing_image: str) -> Watched:
     """A Workspace that serves a preset, once its pods wait for their images."""
     image = {"accessMode": "private", "presetOptions": {"image": missing_image}}
     inference = {"inference": {"preset": {"name": "phi-2", **image}}}
-    watched = watch("preset", inference, serves=False, beside=[settings(1024)])
+    watched = watch("preset", inference, serves=False, beside=[length(1024)])
     watched.applied.wait_reason("InferenceReady", "ImagePullError", 120)
     return watched
 
@@ -462,9 +450,9 @@ def test_new_content_of_a_config_makes_new_pods_and_a_new_comment_does_not(
 ) -> None:
     preset.make(CONFIG)
     with preset.followed(writes=0):
-        preset.patch("configmap", settings(1024, "# short"), name="settings")
+        preset.patch("configmap", length(1024, "# short"), name="settings")
     with preset.followed(writes=1):
-        preset.patch("configmap", settings(512), name="settings")
+        preset.patch("configmap", length(512), name="settings")
     preset.make(NO_CONFIG)
 
 
@@ -492,8 +480,8 @@ def test_a_tuning_workspace_is_explained_whatever_changes(
         "tuning": tuning,
     }
     text = "training_config: {QuantizationConfig: {load_in_4bit: true}}"
-    settings = f"--from-literal=training_config.yaml={text}"
-    kubectl("create", "configmap", "settings", "-n", namespace, settings)
+    config = f"--from-literal=training_config.yaml={text}"
+    kubectl("create", "configmap", "settings", "-n", namespace, config)
     applied = Applied(kubectl, namespace, obj)
     applied.wait_reason("Ready", "TuningNotSupported")
     for changed in (

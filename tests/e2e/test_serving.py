@@ -10,7 +10,14 @@ import openai
 import pytest
 
 from hack.weights import deliver_model
-from tests.e2e.workspaces import Applied, Kubectl, example, port_forward, prepared
+from tests.e2e.workspaces import (
+    Applied,
+    Kubectl,
+    example,
+    own_namespace,
+    port_forward,
+    prepared,
+)
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(600)]
 
@@ -33,27 +40,21 @@ def model(request: pytest.FixtureRequest) -> Model:
 def serving(kubectl: Kubectl, gpu_node: str, model: Model) -> Iterator[Applied]:
     """The documented Workspace on a prepared node, once its model is served."""
     file, architecture, _, private = model
-    namespace = f"serving-{architecture}"
-    kubectl("create", "namespace", namespace)
     weights = deliver_model(architecture, private=private)
     obj = prepared(example(file), node=gpu_node, weights=weights.reference)
-    if login := weights.login:
-        options = obj["inference"]["preset"]["presetOptions"]
-        options["imagePullSecrets"] = [PULL_SECRET]
-        kubectl(
-            *("create", "secret", "docker-registry", PULL_SECRET, "-n", namespace),
-            f"--docker-server={login.address}",
-            f"--docker-username={login.username}",
-            f"--docker-password={login.password}",
-        )
-    for label, value in obj["resource"]["labelSelector"]["matchLabels"].items():
-        kubectl("label", "node", gpu_node, f"{label}={value}", "--overwrite")
-    applied = Applied(kubectl, namespace, obj)
-    try:
+    with own_namespace(kubectl, f"serving-{architecture}") as namespace:
+        if login := weights.login:
+            options = obj["inference"]["preset"]["presetOptions"]
+            options["imagePullSecrets"] = [PULL_SECRET]
+            kubectl(
+                *("create", "secret", "docker-registry", PULL_SECRET, "-n", namespace),
+                f"--docker-server={login.address}",
+                f"--docker-username={login.username}",
+                f"--docker-password={login.password}",
+            )
+        applied = Applied(kubectl, namespace, obj)
         applied.wait_serving()
         yield applied
-    finally:
-        kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.fixture
@@ -73,8 +74,8 @@ def test_the_table_turns_true_in_the_documented_columns(serving: Applied) -> Non
 
 
 def test_the_story_is_told_in_events(serving: Applied) -> None:
-    told = serving.events()
-    assert {"MachineCreated", "NodesReady", "WorkloadCreated", "Ready"} <= told.keys()
+    for reason in ("MachineCreated", "NodesReady", "WorkloadCreated", "Ready"):
+        serving.wait_event(reason)
 
 
 def test_the_service_has_the_documented_ports(serving: Applied) -> None:

@@ -9,18 +9,23 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.recording import Recording
-from tests.e2e.workspaces import Applied, Kubectl, port_forward
+from tests.e2e.recording import Object, Recording
+from tests.e2e.workspaces import (
+    Applied,
+    Kubectl,
+    on_cpus,
+    own_namespace,
+    port_forward,
+    settings,
+)
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def namespace(kubectl: Kubectl) -> Iterator[str]:
-    name = "serving-on-cpu"
-    kubectl("create", "namespace", name)
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    with own_namespace(kubectl, "serving-on-cpu") as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -37,29 +42,9 @@ def serving(
 ) -> Applied:
     """A Workspace whose model comes slowly from the hub, once it is served."""
     assert recording
-    settings = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "settings"},
-        "data": {"inference_config.yaml": "vllm: {max-model-len: 512}"},
-    }
-    kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(settings))
-    obj = {
-        "apiVersion": "kaito.sh/v1beta1",
-        "kind": "Workspace",
-        "metadata": {
-            "name": "small",
-            "annotations": {"kaito.sh/accelerator": "cpu"},
-        },
-        "resource": {
-            "labelSelector": {"matchLabels": {}},
-            "preferredNodes": [cpu_node],
-        },
-        "inference": {
-            "preset": {"name": "phi-3-mini-4k-instruct"},
-            "config": "settings",
-        },
-    }
+    config = settings("vllm: {max-model-len: 512}")
+    kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(config))
+    obj = on_cpus(cpu_node, {"name": "phi-3-mini-4k-instruct"})
     applied = Applied(kubectl, namespace, obj)
     applied.wait_serving()
     return applied
@@ -69,16 +54,23 @@ def test_how_far_the_download_was_came_into_the_status_and_went(
     serving: Applied, recording: Recording
 ) -> None:
     (pod,) = serving.get("pods")
-    told = [
-        condition["message"]
-        for version in recording.versions("workspaces")
-        for condition in (version.get("status") or {}).get("conditions", ())
-        if condition["type"] == "InferenceReady"
-    ]
+    served = "1 of 1 replicas serve"
+    # kubectl's watch may be ahead of this one.
+    recording.first("workspaces", lambda obj: served in told_of(obj), within=60)
+    told = [text for obj in recording.versions("workspaces") for text in told_of(obj)]
     name = re.escape(pod["metadata"]["name"])
     progress = re.compile(rf"pod {name} is downloading the weights: \d+ %")
     assert any(map(progress.match, told)), list(dict.fromkeys(told))
-    assert told[-1] == "1 of 1 replicas serve"
+    assert told[-1] == served
+
+
+def told_of(obj: Object) -> list[str]:
+    """Return what a version of the Workspace says of its server."""
+    return [
+        condition["message"]
+        for condition in (obj.get("status") or {}).get("conditions", ())
+        if condition["type"] == "InferenceReady"
+    ]
 
 
 def test_processors_and_memory_are_asked_for_and_no_gpu(

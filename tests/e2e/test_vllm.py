@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import subprocess
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +34,15 @@ from hack.images.vllm.chat_templates import LICENCE, TEMPLATES
 from hack.weights import adapter_folder, deliver_adapter, deliver_model, model_folder
 from pykaito.runtime.presets.vllm_flags import CHAT_TEMPLATES
 from tests.e2e.vllm_api import comparable, promised
-from tests.e2e.workspaces import SERVING_SECONDS, Applied, Kubectl, port_forward
+from tests.e2e.workspaces import (
+    SERVING_SECONDS,
+    Applied,
+    Kubectl,
+    on_cpus,
+    own_namespace,
+    port_forward,
+    settings,
+)
 from tests.schemathesis_run import ask
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(1800)]
@@ -93,54 +100,32 @@ def serving(kubectl: Kubectl, gpu_node: str) -> Iterator[Applied]:
     Its pod takes no GPU of the node, whose CPUs nobody else asks for.
     """
     deliver(VLLM)
-    namespace = f"vllm-{uuid.uuid4().hex[:8]}"
-    kubectl("create", "namespace", namespace)
-    settings = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "settings"},
-        "data": {
-            "inference_config.yaml": "vllm: {dtype: float32, max-num-seqs: 16}\n"
-            "kv_cache_cpu_memory_utilization: 0.5\n"
-        },
+    config = settings(
+        "vllm: {dtype: float32, max-num-seqs: 16}\n"
+        "kv_cache_cpu_memory_utilization: 0.5\n"
+    )
+    model = {
+        "name": "phi-2",
+        "accessMode": "private",
+        # Of another architecture than the name says, as anyone's image may be.
+        "presetOptions": {"image": deliver_model("llama").reference},
     }
-    kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(settings))
-    image = deliver_adapter("llama")
-    obj = {
-        "apiVersion": "kaito.sh/v1beta1",
-        "kind": "Workspace",
-        "metadata": {
-            "name": "small",
-            "annotations": {
-                "kaito.sh/accelerator": "cpu",
-                "kaito.sh/runtime": "vllm",
-            },
-        },
-        "resource": {
-            "labelSelector": {"matchLabels": {}},
-            "preferredNodes": [gpu_node],
-        },
-        "inference": {
-            "preset": {
-                "name": "phi-2",
-                "accessMode": "private",
-                # Of another architecture than the name says, as anyone's image may be.
-                "presetOptions": {"image": deliver_model("llama").reference},
-            },
-            "config": "settings",
-            "adapters": [
-                {"source": {"name": name, "image": image}, "strength": str(strength)}
-                for name, strength in STRENGTHS.items()
-                if strength
-            ],
-        },
-    }
-    applied = Applied(kubectl, namespace, obj)
-    try:
+    adapters = listed(deliver_adapter("llama"), STRENGTHS)
+    obj = on_cpus(gpu_node, model, runtime="vllm", adapters=adapters)
+    with own_namespace(kubectl, "vllm") as namespace:
+        kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(config))
+        applied = Applied(kubectl, namespace, obj)
         applied.wait("condition=Ready=True", STARTING_SECONDS)
         yield applied
-    finally:
-        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def listed(image: str, strengths: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return the adapters of an image as a Workspace lists them; those of strength."""
+    return [
+        {"source": {"name": name, "image": image}, "strength": str(strength)}
+        for name, strength in strengths.items()
+        if strength
+    ]
 
 
 @pytest.fixture
@@ -265,17 +250,22 @@ def test_curl_gets_an_answer(url: str) -> None:
 
 def test_another_model_is_not_found(url: str) -> None:
     body = {"model": "gpt-4", "prompt": PROMPT}
-    assert httpx.post(f"{url}/v1/completions", json=body).status_code == 404
+    assert posted(f"{url}/v1/completions", body) == 404
 
 
 def test_adapters_cannot_be_loaded_by_clients(url: str) -> None:
     body = {"lora_name": "x", "lora_path": "/tmp"}  # noqa: S108 - is not read
-    assert httpx.post(f"{url}/v1/load_lora_adapter", json=body).status_code == 404
+    assert posted(f"{url}/v1/load_lora_adapter", body) == 404
 
 
 def test_engines_cannot_be_scaled_by_clients(url: str) -> None:
     body = {"new_data_parallel_size": 2}
-    assert httpx.post(f"{url}/scale_elastic_ep", json=body).status_code == 404
+    assert posted(f"{url}/scale_elastic_ep", body) == 404
+
+
+def posted(url: str, body: dict[str, Any]) -> int:
+    """Return the status of a request's answer."""
+    return httpx.post(url, json=body, timeout=60).status_code
 
 
 def test_metrics_are_vllms_and_ours(url: str) -> None:
@@ -300,13 +290,19 @@ def test_the_description_of_the_api_is_that_of_the_image(
     script = (paths.ROOT / "hack" / "vllm_openapi.py").read_text()
     assert comparable(json.loads(run_in_image(serving, script))) == committed
     # A model that does more than generate has more endpoints.
-    assert comparable(httpx.get(f"{url}/openapi.json").json()) == committed
+    assert comparable(described(url)) == committed
+
+
+def described(url: str) -> dict[str, Any]:
+    """Return what the server says of its API."""
+    found: dict[str, Any] = httpx.get(f"{url}/openapi.json", timeout=60).json()
+    return found
 
 
 def test_no_request_makes_it_fail_or_hang(
     serving: Applied, url: str, tmp_path: Path
 ) -> None:
-    schema = promised(httpx.get(f"{url}/openapi.json").json(), "phi-2")
+    schema = promised(described(url), "phi-2")
     before = resident(serving)
     found = ask(
         schema,
@@ -414,12 +410,7 @@ def list_adapters(serving: Applied, strengths: Mapping[str, float]) -> None:
     """Have the Workspace list these of the adapters that its pod has."""
     (live,) = json.loads(serving.kubectl("get", "workspaces", "-o", "json"))["items"]
     image = live["inference"]["adapters"][0]["source"]["image"]
-    adapters = [
-        {"source": {"name": name, "image": image}, "strength": str(strength)}
-        for name, strength in strengths.items()
-        if strength
-    ]
-    patch = json.dumps({"inference": {"adapters": adapters}})
+    patch = json.dumps({"inference": {"adapters": listed(image, strengths)}})
     serving.kubectl(*("patch", "workspace", serving.name, "--type=merge", "-p", patch))
 
 
@@ -465,7 +456,7 @@ def answered(client: OpenAI, model: str, right: list[float]) -> list[float | Non
 def status_of(url: str, model: str) -> int:
     """Return how a request for a model is answered, once it is not found."""
     body = {"model": model, "prompt": PROMPT, "max_tokens": 1}
-    return httpx.post(f"{url}/v1/completions", json=body, timeout=60).status_code
+    return posted(f"{url}/v1/completions", body)
 
 
 def test_the_image_has_the_chat_templates_of_the_catalogue(serving: Applied) -> None:
@@ -482,7 +473,7 @@ def test_an_engine_that_hangs_is_seen_and_restarted(serving: Applied) -> None:
     name = pod["metadata"]["name"]
     serving.kubectl("exec", name, "-c", serving.name, "--", "sh", "-c", STOP_ENGINE)
     serving.kubectl(
-        *("wait", f"pod/{name}", "--for=condition=Ready=False", "--timeout=90s")
+        *("wait", f"pod/{name}", "--for=condition=Ready=False", "--timeout=150s")
     )
     assert restarted(serving)
     serving.kubectl(
@@ -509,11 +500,8 @@ def test_another_runtime_is_one_rollout(kubeconfig: Path, serving: Applied) -> N
         *("annotate", "workspace", serving.name, "--overwrite"),
         "kaito.sh/runtime=transformers",
     )
-    path = r"{.metadata.annotations.deployment\.kubernetes\.io/revision}"
-    target = f"deployment/{serving.name}"
-    serving.kubectl("wait", target, f"--for=jsonpath={path}=2", "--timeout=60s")
-    seconds = f"--timeout={SERVING_SECONDS}s"
-    serving.kubectl("rollout", "status", target, seconds, timeout=SERVING_SECONDS + 30)
+    # Two pods are there meanwhile, and test_vllm_start.py may have one on the node too.
+    serving.roll_out(revision=2, seconds=STARTING_SECONDS)
     service = f"service/{serving.name}"
     with port_forward(kubeconfig, serving.namespace, service, 80) as url:
         cards = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]

@@ -4,7 +4,6 @@ The model comes from the cluster's stand-in for the hub, slowly, before vLLM is 
 """
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,14 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from hack.images.catalogue import VLLM
 from hack.images.delivery import deliver
-from tests.e2e.workspaces import Applied, Kubectl, port_forward
+from tests.e2e.workspaces import (
+    Applied,
+    Kubectl,
+    on_cpus,
+    own_namespace,
+    port_forward,
+    settings,
+)
 
 pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(1500)]
 
@@ -46,42 +52,13 @@ class Seen:
 def starting(kubectl: Kubectl, gpu_node: str) -> Iterator[Applied]:
     """A Workspace whose model is downloaded, once its server runs."""
     deliver(VLLM)
-    namespace = f"vllm-start-{uuid.uuid4().hex[:8]}"
-    kubectl("create", "namespace", namespace)
-    settings = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "settings"},
-        "data": {
-            "inference_config.yaml": "vllm: {dtype: float32, max-model-len: 256}\n"
-        },
-    }
-    kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(settings))
-    obj = {
-        "apiVersion": "kaito.sh/v1beta1",
-        "kind": "Workspace",
-        "metadata": {
-            "name": "small",
-            "annotations": {
-                "kaito.sh/accelerator": "cpu",
-                "kaito.sh/runtime": "vllm",
-            },
-        },
-        "resource": {
-            "labelSelector": {"matchLabels": {}},
-            "preferredNodes": [gpu_node],
-        },
-        "inference": {
-            "preset": {"name": "phi-3-mini-4k-instruct"},
-            "config": "settings",
-        },
-    }
-    applied = Applied(kubectl, namespace, obj)
-    try:
+    config = settings("vllm: {dtype: float32, max-model-len: 256}\n")
+    obj = on_cpus(gpu_node, {"name": "phi-3-mini-4k-instruct"}, runtime="vllm")
+    with own_namespace(kubectl, "vllm-start") as namespace:
+        kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(config))
+        applied = Applied(kubectl, namespace, obj)
         assert runs(applied)
         yield applied
-    finally:
-        kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @retry(

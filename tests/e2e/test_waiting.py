@@ -46,16 +46,18 @@ def test_every_version_of_a_workspace_is_read_as_what_it_is(
     with Recording(kubeconfig, namespace, ["workspaces"]) as seen:
         applied = Applied(kubectl, namespace, obj)
         applied.wait("condition=Ready=True", 300)
+        # kubectl's watch may be ahead of this one.
+        seen.first("workspaces", is_current, within=60)
         served = len(seen.versions("workspaces"))
         # Nobody may pull it and the node has none: waiting is in vain.
         container |= {"image": "registry.invalid/x:1", "imagePullPolicy": "Never"}
         applied.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
-        applied.wait("condition=Stalled=True", 60)
+        applied.wait("condition=Stalled=True", 120)
         container |= {"image": images["transformers"], "imagePullPolicy": "Always"}
         applied.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
         applied.wait("condition=Ready=True", 120)
         applied.kubectl("delete", "workspace", "awaited", "--timeout=60s")
-        seen.first("workspaces", is_leaving, within=30)
+        seen.first("workspaces", is_leaving, within=60)
         versions = seen.versions("workspaces")
     kstatus.check(versions)
     readings = [kstatus.read(version) for version in versions]
@@ -70,6 +72,10 @@ def test_every_version_of_a_workspace_is_read_as_what_it_is(
         Reading.CURRENT,
         Reading.TERMINATING,
     ]
+
+
+def is_current(obj: Object) -> bool:
+    return kstatus.read(obj) is Reading.CURRENT
 
 
 def is_leaving(obj: Object) -> bool:

@@ -90,7 +90,12 @@ def on_node(
         }
         kubectl("apply", "-f", "-", stdin=json.dumps(pod))
         ended = "--for=jsonpath={.status.phase}=Succeeded"
-        kubectl("wait", "-n", UNIQUE, f"pod/{name}", ended, "--timeout=100s")
+        kubectl(
+            *("wait", "-n", UNIQUE, f"pod/{name}", ended),
+            # Its images may have to be pulled first.
+            f"--timeout={SERVING_SECONDS}s",
+            timeout=SERVING_SECONDS + 30,
+        )
 
     try:
         yield run
@@ -107,25 +112,19 @@ def on_node(
 def workspace(kubectl: Kubectl, gpu_node: str, on_node: RunOnNode) -> Iterator[Applied]:
     """A Workspace whose weights are on a claim that is not there."""
     on_node(
+        # Left by a run that was interrupted.
+        f"/tools/busybox rm -rf {LOCAL} && "
         f"/tools/busybox mkdir -p {FOLDER}/models/phi {FOLDER}/kept && "
         f"/tools/busybox cp -r /workspace/weights/. {FOLDER}/models/phi/ && "
         f"/tools/busybox chown 65532 {FOLDER}/kept"
     )
-    obj = on_prepared_node(kubectl, gpu_node)
+    obj = prepared(example("phi-3.5-mini-instruct.yaml"), node=gpu_node)
     obj["metadata"]["annotations"] = {WEIGHTS_CLAIM: "models/phi"}
     try:
         yield Applied(kubectl, UNIQUE, obj)
     finally:
         kubectl("delete", "workspaces", "--all", "-n", UNIQUE, "--timeout=60s")
         kubectl("delete", "pv", f"{UNIQUE}-models", f"{UNIQUE}-kept", "--wait=false")
-
-
-def on_prepared_node(kubectl: Kubectl, gpu_node: str) -> dict[str, Any]:
-    obj = example("phi-3.5-mini-instruct.yaml")
-    obj["resource"]["preferredNodes"] = [gpu_node]
-    for label, value in obj["resource"]["labelSelector"]["matchLabels"].items():
-        kubectl("label", "node", gpu_node, f"{label}={value}", "--overwrite")
-    return obj
 
 
 def create_claim(kubectl: Kubectl, name: str) -> None:
@@ -157,19 +156,6 @@ def create_claim(kubectl: Kubectl, name: str) -> None:
     }
     for obj in (volume, claim):
         kubectl("apply", "-f", "-", stdin=json.dumps(obj))
-
-
-def roll_out(workspace: Applied, revision: int) -> None:
-    """Wait until a revision of the Deployment is there and serves."""
-    path = r"{.metadata.annotations.deployment\.kubernetes\.io/revision}"
-    target = f"deployment/{workspace.name}"
-    workspace.kubectl(
-        "wait", target, f"--for=jsonpath={path}={revision}", "--timeout=60s"
-    )
-    seconds = f"--timeout={SERVING_SECONDS}s"
-    workspace.kubectl(
-        "rollout", "status", target, seconds, timeout=SERVING_SECONDS + 30
-    )
 
 
 def container(workspace: Applied) -> dict[str, Any]:
@@ -228,7 +214,7 @@ def test_a_node_without_the_folder_is_named_and_serves_once_it_has_it(
         f"/tools/busybox mkdir -p {LOCAL} && "
         f"/tools/busybox cp -r /workspace/weights/. {LOCAL}/"
     )
-    roll_out(workspace, revision=2)
+    workspace.roll_out(revision=2)
     answers.add(answer(kubeconfig, workspace))
     assert len(answers) == 1
 
@@ -244,12 +230,12 @@ def test_what_was_downloaded_once_is_served_without_the_hub(
         *("annotate", "workspace", workspace.name),
         *(f"{LOCAL_WEIGHTS}-", f"{CACHE_CLAIM}=kept"),
     )
-    roll_out(workspace, revision=3)
+    workspace.roll_out(revision=3)
     assert "--allow_remote_files" in " ".join(container(workspace)["command"])
     workspace.kubectl(
         *("set", "env", f"deployment/{workspace.name}", f"HF_ENDPOINT={NO_HUB}")
     )
-    roll_out(workspace, revision=4)
+    workspace.roll_out(revision=4)
     variables = {v["name"]: v.get("value") for v in container(workspace)["env"]}
     assert variables["HF_ENDPOINT"] == NO_HUB
     answers.add(answer(kubeconfig, workspace))
@@ -260,7 +246,7 @@ def test_an_image_is_mounted_or_the_cluster_is_said_not_to(
     kubectl: Kubectl, kubeconfig: Path, gpu_node: str, namespace: str
 ) -> None:
     obj = prepared(
-        on_prepared_node(kubectl, gpu_node),
+        example("phi-3.5-mini-instruct.yaml"),
         node=gpu_node,
         weights=deliver_model("phi3").reference,
     )

@@ -57,9 +57,21 @@ class Audit:
 
 
 def _read(path: Path, start: int) -> Iterator[dict[str, Any]]:
+    for line in whole_lines(path, start):
+        entry: dict[str, Any] = json.loads(line)
+        if "objectRef" in entry and "name" in entry["objectRef"]:
+            yield entry
+
+
+def whole_lines(path: Path, start: int) -> Iterator[bytes]:
+    """Yield the lines of a log that begin at a place or later, and have an end.
+
+    The API server may be in the middle of a line, now or when the place was taken.
+    """
     with path.open("rb") as log:
-        log.seek(start)
+        if start:
+            log.seek(start - 1)
+            log.readline()
         for line in log:
-            entry: dict[str, Any] = json.loads(line)
-            if "objectRef" in entry and "name" in entry["objectRef"]:
-                yield entry
+            if line.endswith(b"\n"):
+                yield line

@@ -77,7 +77,7 @@ def test_an_adapter_whose_image_is_a_placeholder_is_taken_and_explained(
     reader.types("kubectl apply -f examples/inference/falcon-7b-adapter.yaml")
     message = serving.wait_reason("InferenceReady", "ImagePullError", 120)
     assert "<YOUR_IMAGE>" in message
-    assert serving.events()["ImagePullError"]
+    serving.wait_event("ImagePullError")
 
 
 def test_the_adapter_is_served_with_an_image_in_the_placeholders_place(

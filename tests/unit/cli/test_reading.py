@@ -127,7 +127,7 @@ async def test_a_node_that_is_gone_is_no_gap(client: Client, server: ApiServer) 
 async def test_a_list_that_gets_no_answer_is_given_up_on(
     client: Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(snapshot, "REQUEST_SECONDS", 1)
     script(server, ready())
     server.on("GET", f"{CORE}/namespaces/team/pods", Silence())
     seen = await read(client, "team", "ws")

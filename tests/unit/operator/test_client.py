@@ -45,6 +45,14 @@ async def server() -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 async def client(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
+    connected = await Client.connect(kubeconfig=kubeconfig(tmp_path, server.url))
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def impatient(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client that waits for no answer long."""
     connected = await Client.connect(
         kubeconfig=kubeconfig(tmp_path, server.url), request_seconds=0.5
     )
@@ -336,11 +344,11 @@ async def test_a_redirect_is_not_followed(server: ApiServer, client: Client) -> 
 
 
 async def test_a_server_that_never_answers_is_given_up(
-    server: ApiServer, client: Client
+    server: ApiServer, impatient: Client
 ) -> None:
     server.on("GET", ONE_POD, Silence())
     with pytest.raises(TransportError, match=f"no answer from GET .*{ONE_POD}"):
-        await client.get(PODS, "a", "ns")
+        await impatient.get(PODS, "a", "ns")
 
 
 async def test_a_server_that_is_not_there_is_an_error_of_the_transport(
@@ -426,7 +434,7 @@ async def test_what_every_replica_may_write_asks_for_no_lease(
 
 
 async def test_requests_are_counted_by_code_method_and_host(
-    server: ApiServer, client: Client
+    server: ApiServer, client: Client, impatient: Client
 ) -> None:
     host = server.url.removeprefix("http://")
 
@@ -438,5 +446,5 @@ async def test_requests_are_counted_by_code_method_and_host(
     server.on("GET", ONE_POD, busy, Answer(POD), Silence())
     await client.get(PODS, "a", "ns")
     with pytest.raises(TransportError):
-        await client.get(PODS, "a", "ns")
+        await impatient.get(PODS, "a", "ns")
     assert (counted("429"), counted("200"), counted("<error>")) == (1, 1, 1)

@@ -31,7 +31,7 @@ from tests.unit.operator.api_server import (
 )
 
 ALL_PODS = "/api/v1/pods"
-SILENCE_SECONDS = 0.3
+SILENCE_SECONDS = 1.0
 
 
 def added(name: str, **fields: Any) -> dict[str, Any]:
@@ -47,6 +47,14 @@ async def server() -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 async def client(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
+    connected = await Client.connect(kubeconfig=kubeconfig(tmp_path, server.url))
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def impatient(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client that soon takes a silent watch for a dead one."""
     connected = await Client.connect(
         kubeconfig=kubeconfig(tmp_path, server.url),
         watch_silence_seconds=SILENCE_SECONDS,
@@ -200,17 +208,17 @@ async def test_a_connection_that_is_cut_is_told_from_a_clean_end(
 
 
 async def test_a_connection_that_falls_silent_is_found_out(
-    server: ApiServer, client: Client
+    server: ApiServer, impatient: Client
 ) -> None:
-    events, error = await watched(server, client, Watch((added("a"),), then="hang"))
+    events, error = await watched(server, impatient, Watch((added("a"),), then="hang"))
     assert len(events) == 1
     assert isinstance(error, TransportError)
 
 
 async def test_a_server_that_accepts_a_watch_and_says_nothing_is_found_out(
-    server: ApiServer, client: Client
+    server: ApiServer, impatient: Client
 ) -> None:
-    _, error = await watched(server, client, Silence())
+    _, error = await watched(server, impatient, Silence())
     assert isinstance(error, TransportError)
 
 

@@ -296,15 +296,36 @@ async def test_what_is_under_way_is_answered_before_it_stops(
         await post(http, server)
 
 
+class HeldClock:
+    """The machine's clocks, on which a wait ends when a test says so."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self.waits: asyncio.Queue[float] = asyncio.Queue()
+        self.over = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.put_nowait(seconds)
+        await self.over.wait()
+
+
 async def test_it_goes_on_answering_for_a_moment_when_told_to_stop(
     decider: Decider, http: aiohttp.ClientSession
 ) -> None:
-    server = WebhookServer(0, {PATH: decider}, SystemClock(), linger=0.5)
+    clock = HeldClock()
+    server = WebhookServer(0, {PATH: decider}, clock, linger=0.5)
     server.use(PAIR)
     await server.start()
     stopping = asyncio.create_task(server.stop())
-    await asyncio.sleep(0)
+    assert await clock.waits.get() == 0.5
     assert (await post(http, server))[0] == 200
+    clock.over.set()
     await stopping
 
 

@@ -46,7 +46,10 @@ def test_qlora_takes_either_of_two_widths(bits: str) -> None:
     assert parse_training_config(text, "QLoRA").sections["QuantizationConfig"][bits]
 
 
-@pytest.mark.parametrize("text", ["", "LoraConfig: {r: 8}", "a: 1", "[]", "x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "LoraConfig: {r: 8}", "a: 1", "[]", "x", "{training_config: {}, a: 1}"],
+)
 def test_all_is_below_one_name(text: str) -> None:
     assert "training_config" in refusal(text)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from pykaito.operator.errors import ServerError
+from pykaito.operator.metrics import RECONCILE_TOTAL
 from pykaito.operator.objects import CONFIG_MAPS, Resource
 from tests.unit.operator.virtual_time import eventually
 from tests.unit.reconcilers.running import SYSTEM
@@ -65,12 +66,19 @@ async def test_the_config_map_of_another_namespace_concerns_nobody() -> None:
     async with world.operator():
         await world.configure("max_probe_steps: 1")
         await world.served(**CONFIGURED)
-        before = len(world.api.calls)
+        before, reconciled = len(world.api.calls), reconciles()
         await world.configure("max_probe_steps: 2", namespace="other")
         await world.at_rest()
         assert [c for c in world.api.calls[before:] if c[0] != "watch"] == [
             ("apply", "configmaps")
         ]
+        assert reconciles() == reconciled
+
+
+def reconciles() -> float:
+    """Return how often anything was reconciled."""
+    samples = (one for found in RECONCILE_TOTAL.collect() for one in found.samples)
+    return sum(one.value for one in samples if one.name.endswith("_total"))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,19 @@ def vllm(tmp_path: Path) -> Path:
     return tmp_path / "lib"
 
 
-def free_port() -> int:
-    with socket.create_server(("", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that a server may listen on, and that nobody else is given meanwhile."""
+    with socket.socket() as kept:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            kept.setsockopt(socket.SOL_SOCKET, option, 1)
+        kept.bind(("", 0))
+        yield kept.getsockname()[1]
 
 
 def started(vllm: Path, *flags: str, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pykaito.runtime.vllm", f"--port={free_port()}", *flags],
+        [sys.executable, "-m", "pykaito.runtime.vllm", "--port=0", *flags],
         env={"PYTHONPATH": f"{paths.ROOT}:{vllm}", "TMPDIR": str(vllm), **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -292,10 +297,9 @@ def test_a_hubs_refusal_is_the_last_line(vllm: Path, gate: Gate) -> None:
 
 
 def test_a_download_is_told_of_on_the_port_and_ends_with_the_server(
-    vllm: Path, gate: Gate
+    vllm: Path, gate: Gate, port: int
 ) -> None:
     gate.opened.clear()
-    port = free_port()
     process = started(
         vllm, f"--model={MODEL}", f"--port={port}",
         HF_ENDPOINT=gate.url, HF_TOKEN=TOKEN,
