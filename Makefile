@@ -56,13 +56,14 @@ e2e: cluster images ## Run the end-to-end tests on a real cluster
 	@$(RUN)/pytest tests/e2e -q -m serial
 
 .PHONY: soak
-soak: cluster ## The long form of what `make test` does briefly: kills, state machines, rounds
+soak: cluster images ## The long form of what `make test` does briefly: kills, state machines, rounds
 	@SOAK_KILLS=50 $(RUN)/pytest tests/e2e/test_lifecycle.py -q --timeout 3600
 	@SOAK_WORKSPACES=200 SOAK_OPERATOR_KILLS=10 $(RUN)/pytest \
 		tests/e2e/provisioners/test_many_workspaces.py -q --timeout 3600
 	@SOAK_FACTOR=20 $(RUN)/pytest tests/unit/operator tests/unit/runtime/hf \
 		tests/unit/provisioners/azure_arm -q -n 2 \
 		-k 'machine or fuzz or openapi or batching or choice' --timeout 3600
+	@SOAK_FACTOR=11 $(RUN)/pytest tests/e2e/test_vllm.py -q -k hang --timeout 7200
 	@$(RUN)/python -m hack.cluster rounds 5
 
 .PHONY: cluster
