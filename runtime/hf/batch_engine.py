@@ -199,10 +199,13 @@ class BatchEngine:
                     self._step()
                     if self._static:
                         self._generate(self._static.popleft())
-        except Exception as error:
-            # Nobody would be answered any more, and nobody would know.
+        except BaseException as error:
+            # Nobody would be answered any more, and nobody would know: whatever it
+            # is (a panic of the tokenizer's Rust is no Exception).
             log.exception("the engine failed")
             self._failure = f"the engine failed: {_first_line(error)}"
+            # Those that ended in this step are not told by closing.
+            self._outbox.send()
             self.close()
 
     def _wait(self) -> bool:
@@ -266,7 +269,11 @@ class BatchEngine:
                 self._end(generation, EngineError(NO_NUMBERS))
                 continue
             sequence.tokens.append(choice.token_id)
-            chunk = sequence.output.push(choice.token_id, choice.logprob)
+            try:
+                chunk = sequence.output.push(choice.token_id, choice.logprob)
+            except Exception as error:  # noqa: BLE001 - a tokenizer's own code may raise anything
+                self._end(generation, self._explain(error, emitted=True))
+                continue
             self._outbox.put(generation, chunk)
             if sequence.output.finished:
                 self._scheduler.finish(sequence)
@@ -349,6 +356,6 @@ class BatchEngine:
         return EngineError(f"generation failed: {_first_line(error)}")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__

@@ -8,7 +8,7 @@ import gc
 import os
 import random
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -213,6 +213,59 @@ async def test_a_mistake_in_the_engine_asks_for_a_restart(engine: BatchEngine) -
     with pytest.raises(NotReadyError):
         await answer(engine, request((5, 6)))
     assert engine.failure is not None
+
+
+class FailingTokenizer:
+    """One that cannot tell the text of some tokens."""
+
+    def __init__(self, tokenizer: Any, failures: Mapping[int, BaseException]) -> None:
+        self._tokenizer = tokenizer
+        self._failures = failures
+
+    def decode(self, ids: list[int], **options: Any) -> Any:
+        if ids[-1] in self._failures:
+            raise self._failures[ids[-1]]
+        return self._tokenizer.decode(ids, **options)
+
+
+class Panic(BaseException):
+    """What a panic of Rust is in Python: no Exception."""
+
+
+def with_failing_tokenizer(loaded: LoadedModel) -> LoadedModel:
+    failures = {98: ValueError("no such token"), 99: Panic("unreachable")}
+    return replace(loaded, tokenizer=FailingTokenizer(loaded.tokenizer, failures))
+
+
+async def test_a_token_without_a_text_fails_its_request_alone(
+    loaded_model: Load,
+) -> None:
+    engine = engine_of(with_failing_tokenizer(loaded_model("phi3")))
+    long = engine.submit(request((5,), max_new_tokens=4000, options=NEVER_ENDING))
+    chunks = long.chunks()
+    await anext(chunks)
+    with pytest.raises(EngineError, match="no such token"):
+        await answer(engine, request((40, 41), logit_bias={98: 100.0}))
+    await anext(chunks)
+    assert (engine.running, engine.failure) == (1, None)
+    engine.close()
+    engine.join(10)
+
+
+async def test_whatever_ends_the_engines_thread_asks_for_a_restart(
+    loaded_model: Load,
+) -> None:
+    """And those who were answered in its last step have their answer."""
+    engine = engine_of(with_failing_tokenizer(loaded_model("phi3")))
+    with engine._changed:  # so that they come to the same step
+        first = engine.submit(request((5,), max_new_tokens=1))
+        second = engine.submit(request((40, 41), logit_bias={99: 100.0}))
+    async with asyncio.timeout(10):
+        assert len([chunk async for chunk in first.chunks()]) == 1
+        with pytest.raises(NotReadyError):
+            await anext(second.chunks())
+    assert engine.failure == "the engine failed: unreachable"
+    engine.join(10)
 
 
 async def test_requests_beyond_the_memory_wait_and_are_answered(
