@@ -163,14 +163,17 @@ class Scheduler:
         return shares
 
     def _admit(self) -> None:
-        while self._waiting and len(self._running) < self._most:
-            sequence = self._waiting[0]
-            if _can_copy_soon(sequence):
+        while len(self._running) < self._most:
+            # Those who wait for a sibling's prompt keep nobody else waiting.
+            sequence = next(
+                (one for one in self._waiting if not _can_copy_soon(one)), None
+            )
+            if sequence is None:
                 return
             row = self._take(len(sequence.tokens) + 1)
             if row is None:
                 return
-            self._waiting.popleft()
+            self._waiting.remove(sequence)
             sequence.row = row
             far = self._is_far(len(sequence.tokens))
             sequence.computed = 0 if far else self._reuse(sequence, row)

@@ -148,6 +148,19 @@ def test_answers_to_one_prompt_read_it_once() -> None:
     assert parts(step(running)) == [(100, 1), (99, 1), (99, 1)]
 
 
+def test_answers_that_wait_for_their_prompt_keep_nobody_else_waiting() -> None:
+    running = scheduler(units=64)
+    first = sequence(3 * STEP_TOKENS)
+    second = sequence(3 * STEP_TOKENS, sibling=first)
+    other = sequence(20, first=10**6)
+    running.add([first, second, other])
+    step(running)
+    assert (other.computed, second.row) == (20, None)
+    while second.row is None:
+        step(running)
+    assert second.computed == len(second.tokens) - 1
+
+
 def test_a_conversation_that_goes_on_is_not_read_again() -> None:
     running = scheduler()
     first = sequence(100)
