@@ -265,7 +265,6 @@ class BatchEngine:
             if sequence.row is None:
                 continue  # its request has just failed
             if choice.token_id is None:
-                self._scheduler.drop(sequence, spoiled=True)
                 self._end(generation, EngineError(NO_NUMBERS))
                 continue
             sequence.tokens.append(choice.token_id)

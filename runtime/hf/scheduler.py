@@ -115,18 +115,20 @@ class Scheduler:
         row = sequence.row
         if row is not None and not self._is_far(row.length):
             self._prefixes.keep(sequence.tokens, sequence.choice, row)
-        self.drop(sequence)
+        self._remove(sequence)
 
-    def drop(self, sequence: Sequence, *, spoiled: bool = False) -> None:
-        """Take a sequence out.
+    def drop(self, sequence: Sequence) -> None:
+        """Take a sequence out before its end; it may wait, run or be gone.
 
-        Args:
-            sequence: It may wait, run or be gone.
-            spoiled: Whether its row may hold what is no number.
+        What its row holds may be no numbers: those of a part of a prompt, say, are
+        seen in its scores alone, which come with the last part.
         """
         if sequence.row is not None:
-            if spoiled:
-                self._cache.clear(sequence.row)
+            self._cache.clear(sequence.row)
+        self._remove(sequence)
+
+    def _remove(self, sequence: Sequence) -> None:
+        if sequence.row is not None:
             self._cache.release(sequence.row)
             sequence.row = None
         if sequence in self._running:

@@ -190,6 +190,41 @@ async def test_a_failure_inside_the_model_leaves_the_others_alone(
     assert await asyncio.gather(*others) == expected
 
 
+async def test_numbers_that_are_none_spoil_no_other_request(
+    loaded_model: Load,
+) -> None:
+    """Those of a prompt that is left before its scores have told of them."""
+    loaded = loaded_model("llama")
+    runner = ModelRunner(loaded.model, KVCache(layer_shapes(loaded.model), UNIT))
+    engine = BatchEngine(loaded, runner, max_running=8, max_waiting=8)
+    long, short = (
+        sum(random_prompts(50, seed=seed), ())[:length]
+        for seed, length in [(0, 1800), (1, 1100)]
+    )
+    expected = [generated(loaded, prompt) for prompt in (short, long)]
+    parts = 0
+
+    def spoil(_layer: Any, ids: Any, found: Any) -> Any:
+        nonlocal parts
+        parts += 1
+        if parts == 3:  # of four
+            spoilt.cancel()
+        return found.masked_fill(ids[0][..., None] == 77, float("nan"))
+
+    hook = loaded.model.get_input_embeddings().register_forward_hook(spoil)
+    with engine._changed:
+        spoilt = engine.submit(request((77, *long[:1790])))
+    assert [chunk async for chunk in spoilt.chunks()] == []
+    hook.remove()
+    # Side by side, so that the longer one's slots are looked at for both.
+    found = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in (short, long))
+    )
+    assert found == expected
+    engine.close()
+    engine.join(10)
+
+
 def test_a_request_that_never_fits_is_refused(
     start_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

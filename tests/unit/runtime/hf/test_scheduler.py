@@ -239,12 +239,12 @@ def test_a_sequence_may_leave_at_any_time() -> None:
     assert running.plan() == []
 
 
-def test_a_spoiled_row_is_cleared_for_the_next() -> None:
+def test_a_row_that_is_left_early_is_cleared_for_the_next() -> None:
     cache = KVCache([LAYER], UNIT)
     running = Scheduler(cache, 1)
     one = sequence(5)
     running.add([one])
     step(running)
     cache.keys[0][:NARROWEST] = float("nan")
-    running.drop(one, spoiled=True)
+    running.drop(one)
     assert not cache.keys[0][:NARROWEST].isnan().any()
