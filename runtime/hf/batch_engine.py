@@ -8,6 +8,7 @@ the batch takes a step, so that neither waits for the other's end.
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence as Items
 
@@ -234,6 +235,9 @@ class BatchEngine:
         for generation in gone:
             if generation.sequences:
                 self._end(generation, None)
+            elif generation in self._static:
+                self._static.remove(generation)
+                self._end(generation, None)
         if self._scheduler is not None:
             works = self._scheduler.plan()
             if works:
@@ -283,6 +287,8 @@ class BatchEngine:
     def _fail(self, works: Items[Work], error: Exception) -> None:
         """Fail the one request that made a step fail, and let the others go on."""
         if len(works) > 1 and not isinstance(error, torch.AcceleratorError):
+            # It may be memory that was missing, and its frames hold what there was.
+            traceback.clear_frames(error.__traceback__)
             for work in works:
                 if work.sequence.row is not None:
                     self._advance([work])

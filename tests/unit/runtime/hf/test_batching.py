@@ -8,6 +8,7 @@ import gc
 import os
 import random
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -223,6 +224,48 @@ async def test_numbers_that_are_none_spoil_no_other_request(
     assert found == expected
     engine.close()
     engine.join(10)
+
+
+async def test_what_a_failed_step_had_in_memory_is_there_for_the_next(
+    engine: BatchEngine, loaded_model: Load
+) -> None:
+    """Else requests fail one by one for want of what all together took."""
+    left: list[weakref.ref[Any]] = []
+    still_there = []
+
+    def fail_for_several(_layer: Any, inputs: Any, _found: Any) -> None:
+        still_there.extend(one() for one in left if one() is not None)
+        left.clear()
+        if inputs[0].shape[1] > 1:
+            activations = torch.zeros(100)
+            left.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("out of memory")
+
+    hook = loaded_model("phi3").model.lm_head.register_forward_hook(fail_for_several)
+    with engine._changed:  # so that they come to the same step
+        both = [
+            asyncio.ensure_future(answer(engine, request(prompt, max_new_tokens=1)))
+            for prompt in [(5, 6), (7, 8)]
+        ]
+        await asyncio.sleep(0)
+    assert [len(tokens) for tokens in await asyncio.gather(*both)] == [1, 1]
+    hook.remove()
+    assert still_there == []
+
+
+async def test_a_request_that_is_cancelled_while_generate_runs_leaves_nothing(
+    engine: BatchEngine,
+) -> None:
+    beams = GREEDY | {"num_beams": 2}
+    running = engine.submit(request((5,), options=beams, max_new_tokens=4000))
+    waiting = [engine.submit(request((5,), options=beams)) for _ in range(9)]
+    await answer(engine, request((6,)))  # it has seen all of them by now
+    for generation in waiting:
+        generation.cancel()
+        assert [chunk async for chunk in generation.chunks()] == []
+    assert engine.running == 1
+    assert not engine._static
+    running.cancel()
 
 
 def test_a_request_that_never_fits_is_refused(
