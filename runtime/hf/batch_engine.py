@@ -6,6 +6,7 @@ the batch takes a step, so that neither waits for the other's end.
 """
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -50,6 +51,8 @@ class BatchEngine:
             requests go through ``generate``, in their order.
         max_running: Sequences in the batch, at most.
         max_waiting: Requests that may wait beside those.
+        patience: Seconds that a step may take. One that takes longer most likely
+            never ends, and meanwhile nobody is answered.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class BatchEngine:
         *,
         max_running: int,
         max_waiting: int,
+        patience: float = math.inf,
     ) -> None:
         self._loaded = loaded
         self._runner = runner
@@ -74,6 +78,9 @@ class BatchEngine:
         self._gone: deque[RunningGeneration] = deque()
         self._closed = False
         self._failure: str | None = None
+        self._patience = patience
+        #: When the step at hand began (`time.monotonic`); None while there is none.
+        self._step_began: float | None = None
         #: Moving average of the seconds a request runs.
         self._typical_seconds = FIRST_GUESS
         # What follows is the thread's alone.
@@ -114,8 +121,14 @@ class BatchEngine:
 
     @property
     def failure(self) -> str | None:
-        """Why it can never generate again, or None while it can."""
+        """Why only a restart helps, or None while it generates."""
+        if self._failure is None and self._hangs():
+            return f"a step has not ended for {self._patience:g} seconds"
         return self._failure
+
+    def _hangs(self) -> bool:
+        began = self._step_began
+        return began is not None and time.monotonic() - began > self._patience
 
     def submit(self, request: GenerationRequest) -> RunningGeneration:
         """Accept a request; see `Engine.submit`."""
@@ -212,6 +225,7 @@ class BatchEngine:
     def _wait(self) -> bool:
         """Wait until there is something to do; False once closed."""
         with self._changed:
+            self._step_began = None
             while not self._closed and not self._busy():
                 self._changed.wait()
             return not self._closed
@@ -222,6 +236,7 @@ class BatchEngine:
 
     def _step(self) -> None:
         """Take requests in and out, then let the batch generate a token each."""
+        self._step_began = time.monotonic()
         with self._changed:
             new, self._new = self._new, deque()
             gone, self._gone = self._gone, deque()

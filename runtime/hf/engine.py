@@ -114,7 +114,7 @@ class Engine(Protocol):
 
     @property
     def failure(self) -> str | None:
-        """Why it can never generate again, or None while it can."""
+        """Why only a restart helps, or None while it generates."""
         ...
 
     def submit(self, request: GenerationRequest) -> Generation:

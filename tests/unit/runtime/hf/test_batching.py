@@ -346,6 +346,32 @@ async def test_whatever_ends_the_engines_thread_asks_for_a_restart(
     engine.join(10)
 
 
+async def test_a_step_that_does_not_end_asks_for_a_restart(
+    loaded_model: Load,
+) -> None:
+    """A device can hang without an error; an engine with nothing to do does not."""
+    loaded = loaded_model("phi3")
+    runner = start_runner(parse_flags([]), loaded)
+    engine = BatchEngine(loaded, runner, max_running=1, max_waiting=0, patience=0)
+    assert engine.failure is None
+    hanging, released = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> None:
+        hanging.set()
+        released.wait(60)
+
+    hook = loaded.model.lm_head.register_forward_hook(hang)
+    answering = asyncio.ensure_future(answer(engine, request((5,), max_new_tokens=1)))
+    await asyncio.to_thread(hanging.wait, 60)
+    assert engine.failure == "a step has not ended for 0 seconds"
+    released.set()
+    assert len(await answering) == 1
+    hook.remove()
+    engine.close()
+    engine.join(10)
+    assert engine.failure is None
+
+
 async def test_requests_beyond_the_memory_wait_and_are_answered(
     loaded_model: Load,
 ) -> None:
