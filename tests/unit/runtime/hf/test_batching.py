@@ -622,6 +622,23 @@ async def test_a_model_that_cannot_share_a_batch_is_asked_one_at_a_time(
     assert found == expected
 
 
+async def test_a_models_own_code_that_knows_no_batch_is_asked_one_at_a_time(
+    loaded_model: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As code that comes with a model may: it knows how many, but not which."""
+    loaded = model_of(SHARING["qwen-2"], loaded_model("llama"))
+    forward = loaded.model.forward
+
+    def last_ones(*inputs: Any, logits_to_keep: int = 0, **options: Any) -> Any:
+        found = forward(*inputs, **options)
+        found.logits = found.logits[:, -logits_to_keep:]
+        return found
+
+    loaded.model.forward = last_ones
+    assert start_runner(parse_flags([]), loaded) is None
+    assert "fails on a ragged batch" in caplog.records[-1].__dict__["reason"]
+
+
 def test_metrics_say_whether_requests_share_a_batch(start_server: Any) -> None:
     server = start_server()
     found = samples(server)
