@@ -158,6 +158,7 @@ class Sampler:
         self._prompt = prompt
         self._random = random.Random(None if seed is None else f"{seed} {index}")  # noqa: S311 - no secret
         self._counts: TokenCounts | None = None
+        self._bias: tuple[Tensor, Tensor] | None = None
 
     def draw(self) -> float:
         """Return a number from 0 to below 1."""
@@ -168,6 +169,17 @@ class Sampler:
         if self._counts is None:
             self._counts = TokenCounts(self._prompt, vocabulary, device)
         return self._counts
+
+    def bias(self, device: Any) -> tuple[Tensor, Tensor]:
+        """Return the tokens of the logit bias, and what is added to each."""
+        if self._bias is None:
+            bias = self.params.logit_bias
+            # Once: there may be one for each token of the vocabulary.
+            self._bias = (
+                on_device(list(bias), device),
+                on_device(list(bias.values()), device),
+            )
+        return self._bias
 
     def take(self, token_id: int) -> None:
         """Note the token that was chosen."""
@@ -288,10 +300,9 @@ def _penalise_presence(scores: Tensor, samplers: Sequence[Sampler]) -> None:
 
 def _add_bias(scores: Tensor, samplers: Sequence[Sampler]) -> None:
     for row, sampler in enumerate(samplers):
-        bias = sampler.params.logit_bias
-        if bias:
-            tokens = on_device(list(bias), scores.device)
-            scores[row, tokens] += on_device(list(bias.values()), scores.device)
+        if sampler.params.logit_bias:
+            tokens, change = sampler.bias(scores.device)
+            scores[row, tokens] += change
 
 
 def _draw(scores: Tensor, samplers: Sequence[Sampler], best: Tensor) -> Tensor:
