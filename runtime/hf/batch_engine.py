@@ -130,6 +130,16 @@ class BatchEngine:
         began = self._step_began
         return began is not None and time.monotonic() - began > self._patience
 
+    def check_room(self) -> None:
+        """Refuse what does not fit; see `Engine.check_room`."""
+        # Whether the thread has taken up the others already says nothing.
+        if len(self._open) >= self.places:
+            raise QueueFullError(
+                f"{len(self._open)} requests are running or waiting already, no "
+                f"more than {self.places} may: try again later",
+                retry_after=self._expected_wait(),
+            )
+
     def submit(self, request: GenerationRequest) -> RunningGeneration:
         """Accept a request; see `Engine.submit`."""
         generation = RunningGeneration(request, self._leave_queue)
@@ -138,13 +148,7 @@ class BatchEngine:
         with self._changed:
             if self._closed:
                 raise NotReadyError("the server is shutting down")
-            # Whether the thread has taken up the others already says nothing.
-            if len(self._open) >= self.places:
-                raise QueueFullError(
-                    f"{len(self._open)} requests are running or waiting already, no "
-                    f"more than {self.places} may: try again later",
-                    retry_after=self._expected_wait(),
-                )
+            self.check_room()
             self._open.add(generation)
             self._new.append(generation)
             self._changed.notify()

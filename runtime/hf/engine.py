@@ -117,6 +117,10 @@ class Engine(Protocol):
         """Why only a restart helps, or None while it generates."""
         ...
 
+    def check_room(self) -> None:
+        """Raise `QueueFullError` if a request would not be accepted now."""
+        ...
+
     def submit(self, request: GenerationRequest) -> Generation:
         """Accept a request; called on the event loop's thread, returns at once.
 

@@ -123,6 +123,26 @@ def test_the_overflow_of_the_queue_is_told_to_come_back_and_the_rest_is_answered
         assert reply.read().endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("path", ["/chat", "/v1/completions", "/v1/chat/completions"])
+def test_the_overflow_of_the_queue_does_not_wait_for_the_tokenizer(
+    start_server: Any, streams: Any, path: str
+) -> None:
+    """Long prompts take it a while, and it reads one after the other."""
+    server = start_server("--max_num_seqs=1", "--max_queue=0")
+    streams(server, running=True)
+    before = metric(server, REJECTED)
+    busy = threading.Event()
+    reading = server.lifecycle.reader._thread.submit(busy.wait, 60)
+    field = "messages" if "/chat/" in path else "prompt"
+    prompt = [{"role": "user", "content": "a"}] if field == "messages" else "a"
+    refused = server.http.post(path, json={field: prompt})
+    assert not reading.done()
+    busy.set()
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert metric(server, REJECTED) == before + 1
+
+
 def test_a_completion_whose_prompts_do_not_all_fit_the_queue_takes_no_place(
     start_server: Any, streams: Any
 ) -> None:
