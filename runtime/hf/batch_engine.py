@@ -161,10 +161,13 @@ class BatchEngine:
             left = tuple(self._open)
             self._open.clear()
             self._changed.notify()
+        reason = "is shutting down"
+        if self._failure is not None:
+            reason = f"must restart: {self._failure}"
         outbox = Outbox()
         for generation in left:
             generation.cancelled = True
-            outbox.put(generation, NotReadyError("the server is shutting down"))
+            outbox.put(generation, NotReadyError(f"the server {reason}"))
         outbox.send()
 
     def join(self, timeout: float) -> None:
