@@ -122,6 +122,7 @@ class ModelRunner:
         self.cache = cache
         parameters = inspect.signature(model.forward).parameters
         self._chooses = "logits_to_keep" in parameters
+        self._spread = len({one.device for one in model.parameters()}) > 1
         #: See `switching_length`.
         self.switch = switching_length(model.config.get_text_config())
 
@@ -187,7 +188,9 @@ class ModelRunner:
         if len(last) < len(tokens):
             keep = on_device(last, device, torch.long)
             if self._chooses:
-                options["logits_to_keep"] = keep
+                # Of a model on several devices, accelerate brings all tensors it is
+                # given to the first, and tensors of another cannot be looked up there.
+                options["logits_to_keep"] = last if self._spread else keep
         scores = _forward(
             self._model,
             batch,

@@ -231,7 +231,7 @@ async def test_what_a_failed_step_had_in_memory_is_there_for_the_next(
 ) -> None:
     """Else requests fail one by one for want of what all together took."""
     left: list[weakref.ref[Any]] = []
-    still_there = []
+    still_there: list[Any] = []
 
     def fail_for_several(_layer: Any, inputs: Any, _found: Any) -> None:
         still_there.extend(one() for one in left if one() is not None)
@@ -340,7 +340,7 @@ async def test_whatever_ends_the_engines_thread_asks_for_a_restart(
         second = engine.submit(request((40, 41), logit_bias={99: 100.0}))
     async with asyncio.timeout(10):
         assert len([chunk async for chunk in first.chunks()]) == 1
-        with pytest.raises(NotReadyError):
+        with pytest.raises(NotReadyError, match="must restart: the engine failed"):
             await anext(second.chunks())
     assert engine.failure == "the engine failed: unreachable"
     engine.join(10)
@@ -353,7 +353,6 @@ async def test_a_step_that_does_not_end_asks_for_a_restart(
     loaded = loaded_model("phi3")
     runner = start_runner(parse_flags([]), loaded)
     engine = BatchEngine(loaded, runner, max_running=1, max_waiting=0, patience=0)
-    assert engine.failure is None
     hanging, released = threading.Event(), threading.Event()
 
     def hang(*_: Any) -> None:
@@ -363,13 +362,13 @@ async def test_a_step_that_does_not_end_asks_for_a_restart(
     hook = loaded.model.lm_head.register_forward_hook(hang)
     answering = asyncio.ensure_future(answer(engine, request((5,), max_new_tokens=1)))
     await asyncio.to_thread(hanging.wait, 60)
-    assert engine.failure == "a step has not ended for 0 seconds"
+    failure = engine.failure
     released.set()
     assert len(await answering) == 1
     hook.remove()
     engine.close()
     engine.join(10)
-    assert engine.failure is None
+    assert (failure, engine.failure) == ("a step has not ended for 0 seconds", None)
 
 
 async def test_requests_beyond_the_memory_wait_and_are_answered(
@@ -637,6 +636,32 @@ async def test_a_models_own_code_that_knows_no_batch_is_asked_one_at_a_time(
     loaded.model.forward = last_ones
     assert start_runner(parse_flags([]), loaded) is None
     assert "fails on a ragged batch" in caplog.records[-1].__dict__["reason"]
+
+
+async def test_a_model_on_several_devices_is_given_no_tensor_of_another(
+    loaded_model: Load,
+) -> None:
+    loaded = model_of(SHARING["qwen-2"], loaded_model("llama"))
+    prompts = [tuple(range(3, 20)), tuple(range(30, 40))]
+    expected = [generated(loaded, prompt) for prompt in prompts]
+    elsewhere = torch.empty(1, device="meta")
+    loaded.model.lm_head.elsewhere = torch.nn.Parameter(elsewhere)
+    forward, kept = loaded.model.forward, []
+
+    def noting(*inputs: Any, logits_to_keep: Any = 0, **options: Any) -> Any:
+        kept.append(logits_to_keep)
+        return forward(*inputs, logits_to_keep=logits_to_keep, **options)
+
+    loaded.model.forward = noting
+    engine = engine_of(loaded)
+    found = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in prompts)
+    )
+    engine.close()
+    engine.join(10)
+    assert found == expected
+    assert list in map(type, kept)
+    assert torch.Tensor not in map(type, kept)
 
 
 def test_metrics_say_whether_requests_share_a_batch(start_server: Any) -> None:
