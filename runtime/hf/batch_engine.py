@@ -130,10 +130,10 @@ class BatchEngine:
         began = self._step_began
         return began is not None and time.monotonic() - began > self._patience
 
-    def check_room(self) -> None:
+    def check_room(self, requests: int) -> None:
         """Refuse what does not fit; see `Engine.check_room`."""
         # Whether the thread has taken up the others already says nothing.
-        if len(self._open) >= self.places:
+        if len(self._open) + requests > self.places:
             raise QueueFullError(
                 f"{len(self._open)} requests are running or waiting already, no "
                 f"more than {self.places} may: try again later",
@@ -148,7 +148,7 @@ class BatchEngine:
         with self._changed:
             if self._closed:
                 raise NotReadyError("the server is shutting down")
-            self.check_room()
+            self.check_room(1)
             self._open.add(generation)
             self._new.append(generation)
             self._changed.notify()

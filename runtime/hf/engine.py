@@ -117,8 +117,8 @@ class Engine(Protocol):
         """Why only a restart helps, or None while it generates."""
         ...
 
-    def check_room(self) -> None:
-        """Raise `QueueFullError` if a request would not be accepted now."""
+    def check_room(self, requests: int) -> None:
+        """Raise `QueueFullError` if so many would not be accepted now."""
         ...
 
     def submit(self, request: GenerationRequest) -> Generation:

@@ -107,6 +107,7 @@ def openai_router(
             completion_request(body, prompt, reader, lifecycle.defaults, adapter)
             for prompt in prompts
         ]
+        service.check_room(len(wanted))
         model = adapter or name
         reply = Reply(service, wanted, envelope("text_completion", wanted[0].id, model))
         with_logprobs = body.logprobs is not None

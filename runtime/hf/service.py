@@ -29,14 +29,17 @@ class GenerationService:
     metrics: Metrics
     timeout: float
 
-    def check_room(self) -> None:
-        """Refuse a request before its prompt is read, which takes time too.
+    def check_room(self, requests: int = 1) -> None:
+        """Refuse requests of which not all would be accepted now.
+
+        Before a prompt is read, which takes time too; and before the first of
+        several is accepted.
 
         Raises:
             QueueFullError, NotReadyError: as `accept` would.
         """
         with self._counting_rejected():
-            self.lifecycle.ready_engine.check_room()
+            self.lifecycle.ready_engine.check_room(requests)
 
     def accept(self, request: GenerationRequest) -> "Run":
         """Take a request; the caller iterates over it, and closes it in any case.

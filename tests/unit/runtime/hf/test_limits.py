@@ -34,6 +34,7 @@ def cancel_running(server: Any) -> None:
 
 RUNNING = 'vllm:num_requests_running{model_name="phi3"}'
 WAITING = 'vllm:num_requests_waiting{model_name="phi3"}'
+ABORTED = 'vllm:request_success_total{finished_reason="abort",model_name="phi3"}'
 REJECTED = 'kaito_ratelimit_rejected_total{model_name="phi3"}'
 
 
@@ -151,6 +152,8 @@ def test_a_completion_whose_prompts_do_not_all_fit_the_queue_takes_no_place(
     several = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 3})
     assert several.status_code == 429
     assert metric(server, WAITING) == 0
+    # Nor is it counted as begun and given up.
+    assert metric(server, ABORTED) == 0
 
 
 def test_more_prompts_than_there_are_places_are_refused_for_good(
@@ -185,14 +188,13 @@ def test_requests_at_once_are_answered_as_far_as_there_are_places(
 
 
 def test_a_client_that_hangs_up_stops_its_stream(server: Any) -> None:
-    aborted = 'vllm:request_success_total{finished_reason="abort",model_name="phi3"}'
-    before = metric(server, aborted)
+    before = metric(server, ABORTED)
     with server.http.stream("POST", "/v1/completions", json=LONG) as reply:
         lines = reply.iter_lines()  # one that is dropped closes its reply
         next(lines)
         assert metric(server, RUNNING) == 1
     wait_for(server, RUNNING, 0)
-    wait_for(server, aborted, before + 1)
+    wait_for(server, ABORTED, before + 1)
 
 
 @pytest.mark.parametrize("path", ["/chat", "/v1/completions"])
