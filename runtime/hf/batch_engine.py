@@ -6,8 +6,10 @@ the batch takes a step, so that neither waits for the other's end.
 """
 
 import logging
+import math
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence as Items
 
@@ -49,6 +51,8 @@ class BatchEngine:
             requests go through ``generate``, in their order.
         max_running: Sequences in the batch, at most.
         max_waiting: Requests that may wait beside those.
+        patience: Seconds that a step may take. One that takes longer most likely
+            never ends, and meanwhile nobody is answered.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class BatchEngine:
         *,
         max_running: int,
         max_waiting: int,
+        patience: float = math.inf,
     ) -> None:
         self._loaded = loaded
         self._runner = runner
@@ -73,6 +78,9 @@ class BatchEngine:
         self._gone: deque[RunningGeneration] = deque()
         self._closed = False
         self._failure: str | None = None
+        self._patience = patience
+        #: When the step at hand began (`time.monotonic`); None while there is none.
+        self._step_began: float | None = None
         #: Moving average of the seconds a request runs.
         self._typical_seconds = FIRST_GUESS
         # What follows is the thread's alone.
@@ -113,8 +121,24 @@ class BatchEngine:
 
     @property
     def failure(self) -> str | None:
-        """Why it can never generate again, or None while it can."""
+        """Why only a restart helps, or None while it generates."""
+        if self._failure is None and self._hangs():
+            return f"a step has not ended for {self._patience:g} seconds"
         return self._failure
+
+    def _hangs(self) -> bool:
+        began = self._step_began
+        return began is not None and time.monotonic() - began > self._patience
+
+    def check_room(self, requests: int) -> None:
+        """Refuse what does not fit; see `Engine.check_room`."""
+        # Whether the thread has taken up the others already says nothing.
+        if len(self._open) + requests > self.places:
+            raise QueueFullError(
+                f"{len(self._open)} requests are running or waiting already, no "
+                f"more than {self.places} may: try again later",
+                retry_after=self._expected_wait(),
+            )
 
     def submit(self, request: GenerationRequest) -> RunningGeneration:
         """Accept a request; see `Engine.submit`."""
@@ -124,13 +148,7 @@ class BatchEngine:
         with self._changed:
             if self._closed:
                 raise NotReadyError("the server is shutting down")
-            # Whether the thread has taken up the others already says nothing.
-            if len(self._open) >= self.places:
-                raise QueueFullError(
-                    f"{len(self._open)} requests are running or waiting already, no "
-                    f"more than {self.places} may: try again later",
-                    retry_after=self._expected_wait(),
-                )
+            self.check_room(1)
             self._open.add(generation)
             self._new.append(generation)
             self._changed.notify()
@@ -143,10 +161,13 @@ class BatchEngine:
             left = tuple(self._open)
             self._open.clear()
             self._changed.notify()
+        reason = "is shutting down"
+        if self._failure is not None:
+            reason = f"must restart: {self._failure}"
         outbox = Outbox()
         for generation in left:
             generation.cancelled = True
-            outbox.put(generation, NotReadyError("the server is shutting down"))
+            outbox.put(generation, NotReadyError(f"the server {reason}"))
         outbox.send()
 
     def join(self, timeout: float) -> None:
@@ -199,15 +220,19 @@ class BatchEngine:
                     self._step()
                     if self._static:
                         self._generate(self._static.popleft())
-        except Exception as error:
-            # Nobody would be answered any more, and nobody would know.
+        except BaseException as error:
+            # Nobody would be answered any more, and nobody would know: whatever it
+            # is (a panic of the tokenizer's Rust is no Exception).
             log.exception("the engine failed")
             self._failure = f"the engine failed: {_first_line(error)}"
+            # Those that ended in this step are not told by closing.
+            self._outbox.send()
             self.close()
 
     def _wait(self) -> bool:
         """Wait until there is something to do; False once closed."""
         with self._changed:
+            self._step_began = None
             while not self._closed and not self._busy():
                 self._changed.wait()
             return not self._closed
@@ -218,6 +243,7 @@ class BatchEngine:
 
     def _step(self) -> None:
         """Take requests in and out, then let the batch generate a token each."""
+        self._step_began = time.monotonic()
         with self._changed:
             new, self._new = self._new, deque()
             gone, self._gone = self._gone, deque()
@@ -230,6 +256,9 @@ class BatchEngine:
                 self._static.append(generation)
         for generation in gone:
             if generation.sequences:
+                self._end(generation, None)
+            elif generation in self._static:
+                self._static.remove(generation)
                 self._end(generation, None)
         if self._scheduler is not None:
             works = self._scheduler.plan()
@@ -262,11 +291,14 @@ class BatchEngine:
             if sequence.row is None:
                 continue  # its request has just failed
             if choice.token_id is None:
-                self._scheduler.drop(sequence, spoiled=True)
                 self._end(generation, EngineError(NO_NUMBERS))
                 continue
             sequence.tokens.append(choice.token_id)
-            chunk = sequence.output.push(choice.token_id, choice.logprob)
+            try:
+                chunk = sequence.output.push(choice.token_id, choice.logprob)
+            except Exception as error:  # noqa: BLE001 - a tokenizer's own code may raise anything
+                self._end(generation, self._explain(error, emitted=True))
+                continue
             self._outbox.put(generation, chunk)
             if sequence.output.finished:
                 self._scheduler.finish(sequence)
@@ -277,6 +309,8 @@ class BatchEngine:
     def _fail(self, works: Items[Work], error: Exception) -> None:
         """Fail the one request that made a step fail, and let the others go on."""
         if len(works) > 1 and not isinstance(error, torch.AcceleratorError):
+            # It may be memory that was missing, and its frames hold what there was.
+            traceback.clear_frames(error.__traceback__)
             for work in works:
                 if work.sequence.row is not None:
                     self._advance([work])
@@ -349,6 +383,6 @@ class BatchEngine:
         return EngineError(f"generation failed: {_first_line(error)}")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__

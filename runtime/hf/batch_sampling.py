@@ -158,6 +158,7 @@ class Sampler:
         self._prompt = prompt
         self._random = random.Random(None if seed is None else f"{seed} {index}")  # noqa: S311 - no secret
         self._counts: TokenCounts | None = None
+        self._bias: tuple[Tensor, Tensor] | None = None
 
     def draw(self) -> float:
         """Return a number from 0 to below 1."""
@@ -168,6 +169,17 @@ class Sampler:
         if self._counts is None:
             self._counts = TokenCounts(self._prompt, vocabulary, device)
         return self._counts
+
+    def bias(self, device: Any) -> tuple[Tensor, Tensor]:
+        """Return the tokens of the logit bias, and what is added to each."""
+        if self._bias is None:
+            bias = self.params.logit_bias
+            # Once: there may be one for each token of the vocabulary.
+            self._bias = (
+                on_device(list(bias), device),
+                on_device(list(bias.values()), device),
+            )
+        return self._bias
 
     def take(self, token_id: int) -> None:
         """Note the token that was chosen."""
@@ -192,7 +204,7 @@ def choose(scores: Tensor, samplers: Sequence[Sampler]) -> list[Choice]:
         samplers: Who chooses; told of the choice.
     """
     scores = scores.to(torch.float32)
-    recorded: Mapping[int, Tensor] = {}
+    recorded: Tensor | None = None
     if not all(sampler.params.plain for sampler in samplers):
         scores = scores.clone()
         _penalise_repetition(scores, samplers)
@@ -208,18 +220,15 @@ def choose(scores: Tensor, samplers: Sequence[Sampler]) -> list[Choice]:
         best[rows] = _draw(scores[rows], [samplers[row] for row in sampled], best[rows])
     # One copy for both: it waits for the device, as little else in a step does.
     tokens, numbers = torch.stack((best.double(), greatest.double())).tolist()
+    logprobs = {} if recorded is None else _told(recorded, best, samplers)
     choices = []
     for row, (token, score) in enumerate(zip(tokens, numbers, strict=True)):
         token_id = int(token)
         if not math.isfinite(score):
             choices.append(Choice(None))
             continue
-        logprob = None
-        if row in recorded:
-            top = samplers[row].params.top_logprobs or 0
-            logprob = token_logprob(recorded[row], token_id, top)
         samplers[row].take(token_id)
-        choices.append(Choice(token_id, logprob))
+        choices.append(Choice(token_id, logprobs.get(row)))
     return choices
 
 
@@ -262,12 +271,34 @@ def _forbid_ends(scores: Tensor, samplers: Sequence[Sampler]) -> None:
             scores[row, ends] = -math.inf
 
 
-def _logprobs(scores: Tensor, samplers: Sequence[Sampler]) -> dict[int, Tensor]:
-    rows = _rows(samplers, lambda params: params.top_logprobs is not None)
+def _recording(samplers: Sequence[Sampler]) -> list[int]:
+    return _rows(samplers, lambda params: params.top_logprobs is not None)
+
+
+def _logprobs(scores: Tensor, samplers: Sequence[Sampler]) -> Tensor | None:
+    """Return the log-probabilities of the rows that tell them."""
+    rows = _recording(samplers)
     if not rows:
-        return {}
-    some = scores[on_device(rows, scores.device)]
-    return dict(zip(rows, torch.log_softmax(some, dim=-1), strict=True))
+        return None
+    return torch.log_softmax(scores[on_device(rows, scores.device)], dim=-1)
+
+
+def _told(
+    logprobs: Tensor, chosen: Tensor, samplers: Sequence[Sampler]
+) -> dict[int, TokenLogprob]:
+    """Return what each row tells of its token, with two copies from the device."""
+    rows = _recording(samplers)
+    tops = [samplers[row].params.top_logprobs or 0 for row in rows]
+    tokens = chosen[on_device(rows, chosen.device)][:, None]
+    likeliest = torch.topk(logprobs, max(tops))
+    ids = torch.cat((tokens, likeliest.indices), dim=1).tolist()
+    values = torch.cat((logprobs.gather(1, tokens), likeliest.values), dim=1).tolist()
+    return {
+        row: TokenLogprob(
+            id_[0], value[0], tuple(zip(id_[1:], value[1:], strict=True))[:top]
+        )
+        for row, top, id_, value in zip(rows, tops, ids, values, strict=True)
+    }
 
 
 def _penalise_presence(scores: Tensor, samplers: Sequence[Sampler]) -> None:
@@ -288,10 +319,9 @@ def _penalise_presence(scores: Tensor, samplers: Sequence[Sampler]) -> None:
 
 def _add_bias(scores: Tensor, samplers: Sequence[Sampler]) -> None:
     for row, sampler in enumerate(samplers):
-        bias = sampler.params.logit_bias
-        if bias:
-            tokens = on_device(list(bias), scores.device)
-            scores[row, tokens] += on_device(list(bias.values()), scores.device)
+        if sampler.params.logit_bias:
+            tokens, change = sampler.bias(scores.device)
+            scores[row, tokens] += change
 
 
 def _draw(scores: Tensor, samplers: Sequence[Sampler], best: Tensor) -> Tensor:

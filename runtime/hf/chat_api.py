@@ -51,6 +51,7 @@ def chat_router(
         reader = lifecycle.reader
         kwargs = body.generate_kwargs
         check_token_fields(kwargs, reader)
+        service.check_room()
         prompt, shown, field = await unless_disconnected(
             request, read_prompt(body, settings.pipeline, reader)
         )

@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 #: whether a word begins with a space can depend on what is before it.
 CONTEXT_TOKENS = 6
 
+#: Tokens after which bytes that are no character yet never will be one. Special
+#: tokens, which are no text, may stand between them.
+MOST_UNREAD = 32
+
 #: What stands for bytes that are no character, or not yet.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -44,7 +48,9 @@ class Detokenizer:
         self._window.append(token_id)
         self._unread += 1
         text = self._decode(self._window)
-        certain = text.rstrip(REPLACEMENT)
+        certain = text
+        if self._unread <= MOST_UNREAD:
+            certain = text.rstrip(REPLACEMENT)
         new = certain[len(self._before) :]
         if certain == text and new:
             # A clean end: only these tokens matter for decoding the next one.
@@ -53,6 +59,11 @@ class Detokenizer:
             self._unread = 0
         elif new:
             self._before += new
+        elif certain == text and self._unread > MOST_UNREAD // 2:
+            # No text, and not the beginning of any: a model that gives nothing else
+            # would have all of it decoded again and again.
+            self._window.pop()
+            self._unread -= 1
         return self._release(new)
 
     def flush(self) -> str:

@@ -114,7 +114,11 @@ class Engine(Protocol):
 
     @property
     def failure(self) -> str | None:
-        """Why it can never generate again, or None while it can."""
+        """Why only a restart helps, or None while it generates."""
+        ...
+
+    def check_room(self, requests: int) -> None:
+        """Raise `QueueFullError` if so many would not be accepted now."""
         ...
 
     def submit(self, request: GenerationRequest) -> Generation:

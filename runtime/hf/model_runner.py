@@ -50,16 +50,23 @@ def layer_shapes(model: Any) -> list[LayerShape]:
     adapt_falcon(model)
     learn = _Learn()
     prompt = torch.zeros((1, 1), dtype=torch.long, device=model.device)
-    try:
+    with _trying():
         _forward(model, learn, prompt, prompt[0])
-    except UnsupportedModelError:
-        raise
-    except Exception as error:  # the model's code was not made for it
-        raise UnsupportedModelError(f"it fails on a ragged batch: {error}") from error
     count = len(learn.shapes)
     if not count or sorted(learn.shapes) != list(range(count)):
         raise UnsupportedModelError("its layers do not ask for attention as others do")
     return [learn.shapes[layer] for layer in range(count)]
+
+
+@contextmanager
+def _trying() -> Iterator[None]:
+    """Tell what fails in the block: the model's code was not made for it."""
+    try:
+        yield
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        raise UnsupportedModelError(f"it fails on a ragged batch: {error}") from error
 
 
 def _check_config(config: Any) -> None:
@@ -115,6 +122,7 @@ class ModelRunner:
         self.cache = cache
         parameters = inspect.signature(model.forward).parameters
         self._chooses = "logits_to_keep" in parameters
+        self._spread = len({one.device for one in model.parameters()}) > 1
         #: See `switching_length`.
         self.switch = switching_length(model.config.get_text_config())
 
@@ -128,14 +136,12 @@ class ModelRunner:
         rows = [row for row in taken if row is not None]
         # The whole beginning, then a token or a few more, then a token each.
         for cuts in [(0, 4), (0, 2)], [(4, 5), (2, 5)], [(5, 6), (5, 6)]:
-            scores, order = self.forward(
-                [
-                    Part(Span(row, start, end - start), tokens[start:end])
-                    for row, tokens, (start, end) in zip(
-                        rows, _EXAMPLES, cuts, strict=True
-                    )
-                ]
-            )
+            parts = [
+                Part(Span(row, start, end - start), tokens[start:end])
+                for row, tokens, (start, end) in zip(rows, _EXAMPLES, cuts, strict=True)
+            ]
+            with _trying():
+                scores, order = self.forward(parts)
         for row in rows:
             self.cache.release(row)
         for index, found in zip(order, scores, strict=True):
@@ -182,7 +188,9 @@ class ModelRunner:
         if len(last) < len(tokens):
             keep = on_device(last, device, torch.long)
             if self._chooses:
-                options["logits_to_keep"] = keep
+                # Of a model on several devices, accelerate brings all tensors it is
+                # given to the first, and tensors of another cannot be looked up there.
+                options["logits_to_keep"] = last if self._spread else keep
         scores = _forward(
             self._model,
             batch,

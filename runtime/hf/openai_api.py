@@ -82,6 +82,7 @@ def openai_router(
         reader = lifecycle.reader
         adapter = chosen_adapter(body.model, name, lifecycle.adapters)
         check_stream_options(body)
+        service.check_room()
         messages = [message.plain() for message in body.messages]
         prompt = await unless_disconnected(request, reader.chat(messages))
         wanted = chat_request(body, prompt, reader, lifecycle.defaults, adapter)
@@ -99,12 +100,14 @@ def openai_router(
         reader = lifecycle.reader
         adapter = chosen_adapter(body.model, name, lifecycle.adapters)
         check_stream_options(body)
+        service.check_room()
         prompts = await unless_disconnected(request, completion_prompts(body, reader))
         check_places(len(prompts), lifecycle.ready_engine.places)
         wanted = [
             completion_request(body, prompt, reader, lifecycle.defaults, adapter)
             for prompt in prompts
         ]
+        service.check_room(len(wanted))
         model = adapter or name
         reply = Reply(service, wanted, envelope("text_completion", wanted[0].id, model))
         with_logprobs = body.logprobs is not None

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +92,7 @@ class ChatShapes:
 
     def _entry(self, token_id: int, logprob: float) -> dict[str, Any]:
         token = self.reader.token(token_id)
-        return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+        return {"token": token.text, "logprob": logprob, "bytes": token.utf8}
 
 
 class CompletionShapes:
@@ -128,8 +128,7 @@ class CompletionShapes:
         }
 
     def _logprobs(self, index: int, logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
-        token: Callable[[int], str] = self._reader.token
-        tokens = [token(one.token_id) for one in logprobs]
+        tokens = [self._text(one.token_id) for one in logprobs]
         offsets = []
         for text in tokens:
             offsets.append(self._offsets[index])
@@ -137,9 +136,19 @@ class CompletionShapes:
         return {
             "tokens": tokens,
             "token_logprobs": [one.logprob for one in logprobs],
-            "top_logprobs": [
-                {token(token_id): logprob for token_id, logprob in one.top}
-                for one in logprobs
-            ],
+            "top_logprobs": [self._likeliest(one) for one in logprobs],
             "text_offset": offsets,
         }
+
+    def _likeliest(self, one: TokenLogprob) -> dict[str, float]:
+        """Return the likeliest tokens and, as OpenAI does, the chosen one.
+
+        Some may have the same text: parts of characters, say. The likelier counts.
+        """
+        found: dict[str, float] = {}
+        for token_id, logprob in (*one.top, (one.token_id, one.logprob)):
+            found.setdefault(self._text(token_id), logprob)
+        return found
+
+    def _text(self, token_id: int) -> str:
+        return self._reader.token(token_id).text

@@ -78,7 +78,9 @@ class PrefixCache:
                 if common > best:
                     best, source = common, where
         for others, where in running:
-            if others[0] == tokens[0]:
+            # More in common than the best has, they have this token too: to look at
+            # one is cheaper than to make an array of thousands.
+            if best < min(len(wanted), where.length) and others[best] == tokens[best]:
                 common = _common(wanted, np.asarray(others[: where.length]))
                 if common > best:
                     best, source = common, where

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pykaito.runtime.hf.errors import InvalidRequestError
+from pykaito.runtime.hf.token_text import TokenText, token_text
 
 
 class PromptReader:
@@ -34,6 +35,7 @@ class PromptReader:
         self.vocabulary_size = vocabulary_size
         # One thread: tokenizers promise nothing about several.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._tokens: dict[int, TokenText] = {}
 
     async def text(self, text: str, *, cut_beginning: bool = False) -> tuple[int, ...]:
         """Return the tokens of a plain text, as the model wants texts to begin.
@@ -77,10 +79,17 @@ class PromptReader:
         )
         return text
 
-    def token(self, token_id: int) -> str:
-        """Return the text of one token, special ones too."""
-        text: str = self._tokenizer.decode([token_id])
-        return text
+    def token(self, token_id: int) -> TokenText:
+        """Return what one token stands for.
+
+        A reply with log-probabilities asks for a hundred thousand, on the event loop.
+        """
+        found = self._tokens.get(token_id)
+        if found is None:
+            before = self._tokenizer.encode("a", add_special_tokens=False)
+            found = token_text(self._tokenizer, token_id, before)
+            self._tokens[token_id] = found
+        return found
 
     def check_token_ids(self, token_ids: Sequence[int], *, param: str) -> None:
         """Raise `InvalidRequestError` if a token id is not the model's."""

@@ -6,6 +6,7 @@ from typing import Any
 from pykaito.runtime.hf.engine import Chunk, GenerationRequest
 from pykaito.runtime.hf.openai_replies import Answer, usage
 from pykaito.runtime.hf.service import GenerationService, Run
+from pykaito.runtime.hf.side_by_side import side_by_side
 
 
 class Reply:
@@ -84,10 +85,9 @@ class Reply:
             yield {**self._envelope, "choices": [], "usage": self._usage()}
 
     async def _chunks(self) -> AsyncIterator[tuple[int, Chunk]]:
-        for number, run in enumerate(self._runs):
-            async for chunk in run:
-                self._completion_tokens += len(chunk.token_ids)
-                yield number * self._per_prompt + chunk.sequence, chunk
+        async for number, chunk in side_by_side(self._runs):
+            self._completion_tokens += len(chunk.token_ids)
+            yield number * self._per_prompt + chunk.sequence, chunk
 
     def _usage(self) -> dict[str, int]:
         return usage(self._prompt_tokens, self._completion_tokens)

@@ -115,18 +115,20 @@ class Scheduler:
         row = sequence.row
         if row is not None and not self._is_far(row.length):
             self._prefixes.keep(sequence.tokens, sequence.choice, row)
-        self.drop(sequence)
+        self._remove(sequence)
 
-    def drop(self, sequence: Sequence, *, spoiled: bool = False) -> None:
-        """Take a sequence out.
+    def drop(self, sequence: Sequence) -> None:
+        """Take a sequence out before its end; it may wait, run or be gone.
 
-        Args:
-            sequence: It may wait, run or be gone.
-            spoiled: Whether its row may hold what is no number.
+        What its row holds may be no numbers: those of a part of a prompt, say, are
+        seen in its scores alone, which come with the last part.
         """
         if sequence.row is not None:
-            if spoiled:
-                self._cache.clear(sequence.row)
+            self._cache.clear(sequence.row)
+        self._remove(sequence)
+
+    def _remove(self, sequence: Sequence) -> None:
+        if sequence.row is not None:
             self._cache.release(sequence.row)
             sequence.row = None
         if sequence in self._running:
@@ -163,14 +165,17 @@ class Scheduler:
         return shares
 
     def _admit(self) -> None:
-        while self._waiting and len(self._running) < self._most:
-            sequence = self._waiting[0]
-            if _can_copy_soon(sequence):
+        while len(self._running) < self._most:
+            # Those who wait for a sibling's prompt keep nobody else waiting.
+            sequence = next(
+                (one for one in self._waiting if not _can_copy_soon(one)), None
+            )
+            if sequence is None:
                 return
             row = self._take(len(sequence.tokens) + 1)
             if row is None:
                 return
-            self._waiting.popleft()
+            self._waiting.remove(sequence)
             sequence.row = row
             far = self._is_far(len(sequence.tokens))
             sequence.computed = 0 if far else self._reuse(sequence, row)

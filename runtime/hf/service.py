@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pykaito.runtime.hf.engine import Chunk, Generation, GenerationRequest
@@ -28,18 +29,35 @@ class GenerationService:
     metrics: Metrics
     timeout: float
 
+    def check_room(self, requests: int = 1) -> None:
+        """Refuse requests of which not all would be accepted now.
+
+        Before a prompt is read, which takes time too; and before the first of
+        several is accepted.
+
+        Raises:
+            QueueFullError, NotReadyError: as `accept` would.
+        """
+        with self._counting_rejected():
+            self.lifecycle.ready_engine.check_room(requests)
+
     def accept(self, request: GenerationRequest) -> "Run":
         """Take a request; the caller iterates over it, and closes it in any case.
 
         Raises:
             QueueFullError, NotReadyError: before anything was done.
         """
-        try:
+        with self._counting_rejected():
             generation = self.lifecycle.ready_engine.submit(request)
+        return Run(request, generation, self.metrics, self.timeout)
+
+    @contextmanager
+    def _counting_rejected(self) -> Iterator[None]:
+        try:
+            yield
         except QueueFullError:
             self.metrics.rejected.inc()
             raise
-        return Run(request, generation, self.metrics, self.timeout)
 
 
 class Run:

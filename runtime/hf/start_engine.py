@@ -51,6 +51,8 @@ def start_engine(
             runner,
             max_running=settings.max_num_seqs,
             max_waiting=settings.max_queue,
+            # Whoever waited for it has been answered 504 by then.
+            patience=settings.request_timeout,
         ),
         reader=PromptReader(
             loaded.tokenizer,

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig
 from transformers.generation import GenerationMixin, LogitsProcessorList
 
-from pykaito.runtime.hf.batch_sampling import Sampler, choose, sampling_params
+from pykaito.runtime.hf.batch_sampling import (
+    Sampler,
+    SamplingParams,
+    choose,
+    sampling_params,
+    token_logprob,
+)
 from pykaito.runtime.hf.engine import GenerationRequest
 from pykaito.runtime.hf.sampling import logits_processors
 
@@ -211,3 +217,23 @@ def test_a_row_without_numbers_spoils_no_other() -> None:
     bad, good = choose(scores, samplers)
     assert bad.token_id is None
     assert good.token_id is not None
+
+
+def test_each_row_tells_as_many_log_probabilities_as_it_was_asked_for() -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(4, 50)
+    tops = [2, None, 0, 5]
+    samplers = [
+        Sampler(SamplingParams(logit_bias={}, top_logprobs=top), (1,), None, 0)
+        for top in tops
+    ]
+    logprobs = torch.log_softmax(scores, dim=-1)
+    for row, (choice, top) in enumerate(
+        zip(choose(scores, samplers), tops, strict=True)
+    ):
+        assert choice.token_id is not None
+        assert choice.token_id == scores[row].argmax()
+        if top is None:
+            assert choice.logprob is None
+        else:
+            assert choice.logprob == token_logprob(logprobs[row], choice.token_id, top)

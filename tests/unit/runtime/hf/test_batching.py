@@ -8,7 +8,8 @@ import gc
 import os
 import random
 import threading
-from collections.abc import AsyncIterator, Callable
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -190,6 +191,83 @@ async def test_a_failure_inside_the_model_leaves_the_others_alone(
     assert await asyncio.gather(*others) == expected
 
 
+async def test_numbers_that_are_none_spoil_no_other_request(
+    loaded_model: Load,
+) -> None:
+    """Those of a prompt that is left before its scores have told of them."""
+    loaded = loaded_model("llama")
+    runner = ModelRunner(loaded.model, KVCache(layer_shapes(loaded.model), UNIT))
+    engine = BatchEngine(loaded, runner, max_running=8, max_waiting=8)
+    long, short = (
+        sum(random_prompts(50, seed=seed), ())[:length]
+        for seed, length in [(0, 1800), (1, 1100)]
+    )
+    expected = [generated(loaded, prompt) for prompt in (short, long)]
+    parts = 0
+
+    def spoil(_layer: Any, ids: Any, found: Any) -> Any:
+        nonlocal parts
+        parts += 1
+        if parts == 3:  # of four
+            spoilt.cancel()
+        return found.masked_fill(ids[0][..., None] == 77, float("nan"))
+
+    hook = loaded.model.get_input_embeddings().register_forward_hook(spoil)
+    with engine._changed:
+        spoilt = engine.submit(request((77, *long[:1790])))
+    assert [chunk async for chunk in spoilt.chunks()] == []
+    hook.remove()
+    # Side by side, so that the longer one's slots are looked at for both.
+    found = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in (short, long))
+    )
+    assert found == expected
+    engine.close()
+    engine.join(10)
+
+
+async def test_what_a_failed_step_had_in_memory_is_there_for_the_next(
+    engine: BatchEngine, loaded_model: Load
+) -> None:
+    """Else requests fail one by one for want of what all together took."""
+    left: list[weakref.ref[Any]] = []
+    still_there: list[Any] = []
+
+    def fail_for_several(_layer: Any, inputs: Any, _found: Any) -> None:
+        still_there.extend(one() for one in left if one() is not None)
+        left.clear()
+        if inputs[0].shape[1] > 1:
+            activations = torch.zeros(100)
+            left.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("out of memory")
+
+    hook = loaded_model("phi3").model.lm_head.register_forward_hook(fail_for_several)
+    with engine._changed:  # so that they come to the same step
+        both = [
+            asyncio.ensure_future(answer(engine, request(prompt, max_new_tokens=1)))
+            for prompt in [(5, 6), (7, 8)]
+        ]
+        await asyncio.sleep(0)
+    assert [len(tokens) for tokens in await asyncio.gather(*both)] == [1, 1]
+    hook.remove()
+    assert still_there == []
+
+
+async def test_a_request_that_is_cancelled_while_generate_runs_leaves_nothing(
+    engine: BatchEngine,
+) -> None:
+    beams = GREEDY | {"num_beams": 2}
+    running = engine.submit(request((5,), options=beams, max_new_tokens=4000))
+    waiting = [engine.submit(request((5,), options=beams)) for _ in range(9)]
+    await answer(engine, request((6,)))  # it has seen all of them by now
+    for generation in waiting:
+        generation.cancel()
+        assert [chunk async for chunk in generation.chunks()] == []
+    assert engine.running == 1
+    assert not engine._static
+    running.cancel()
+
+
 def test_a_request_that_never_fits_is_refused(
     start_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +291,84 @@ async def test_a_mistake_in_the_engine_asks_for_a_restart(engine: BatchEngine) -
     with pytest.raises(NotReadyError):
         await answer(engine, request((5, 6)))
     assert engine.failure is not None
+
+
+class FailingTokenizer:
+    """One that cannot tell the text of some tokens."""
+
+    def __init__(self, tokenizer: Any, failures: Mapping[int, BaseException]) -> None:
+        self._tokenizer = tokenizer
+        self._failures = failures
+
+    def decode(self, ids: list[int], **options: Any) -> Any:
+        if ids[-1] in self._failures:
+            raise self._failures[ids[-1]]
+        return self._tokenizer.decode(ids, **options)
+
+
+class Panic(BaseException):
+    """What a panic of Rust is in Python: no Exception."""
+
+
+def with_failing_tokenizer(loaded: LoadedModel) -> LoadedModel:
+    failures = {98: ValueError("no such token"), 99: Panic("unreachable")}
+    return replace(loaded, tokenizer=FailingTokenizer(loaded.tokenizer, failures))
+
+
+async def test_a_token_without_a_text_fails_its_request_alone(
+    loaded_model: Load,
+) -> None:
+    engine = engine_of(with_failing_tokenizer(loaded_model("phi3")))
+    long = engine.submit(request((5,), max_new_tokens=4000, options=NEVER_ENDING))
+    chunks = long.chunks()
+    await anext(chunks)
+    with pytest.raises(EngineError, match="no such token"):
+        await answer(engine, request((40, 41), logit_bias={98: 100.0}))
+    await anext(chunks)
+    assert (engine.running, engine.failure) == (1, None)
+    engine.close()
+    engine.join(10)
+
+
+async def test_whatever_ends_the_engines_thread_asks_for_a_restart(
+    loaded_model: Load,
+) -> None:
+    """And those who were answered in its last step have their answer."""
+    engine = engine_of(with_failing_tokenizer(loaded_model("phi3")))
+    with engine._changed:  # so that they come to the same step
+        first = engine.submit(request((5,), max_new_tokens=1))
+        second = engine.submit(request((40, 41), logit_bias={99: 100.0}))
+    async with asyncio.timeout(10):
+        assert len([chunk async for chunk in first.chunks()]) == 1
+        with pytest.raises(NotReadyError, match="must restart: the engine failed"):
+            await anext(second.chunks())
+    assert engine.failure == "the engine failed: unreachable"
+    engine.join(10)
+
+
+async def test_a_step_that_does_not_end_asks_for_a_restart(
+    loaded_model: Load,
+) -> None:
+    """A device can hang without an error; an engine with nothing to do does not."""
+    loaded = loaded_model("phi3")
+    runner = start_runner(parse_flags([]), loaded)
+    engine = BatchEngine(loaded, runner, max_running=1, max_waiting=0, patience=0)
+    hanging, released = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> None:
+        hanging.set()
+        released.wait(60)
+
+    hook = loaded.model.lm_head.register_forward_hook(hang)
+    answering = asyncio.ensure_future(answer(engine, request((5,), max_new_tokens=1)))
+    await asyncio.to_thread(hanging.wait, 60)
+    failure = engine.failure
+    released.set()
+    assert len(await answering) == 1
+    hook.remove()
+    engine.close()
+    engine.join(10)
+    assert (failure, engine.failure) == ("a step has not ended for 0 seconds", None)
 
 
 async def test_requests_beyond_the_memory_wait_and_are_answered(
@@ -463,6 +619,49 @@ async def test_a_model_that_cannot_share_a_batch_is_asked_one_at_a_time(
     engine.close()
     engine.join(10)
     assert found == expected
+
+
+async def test_a_models_own_code_that_knows_no_batch_is_asked_one_at_a_time(
+    loaded_model: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As code that comes with a model may: it knows how many, but not which."""
+    loaded = model_of(SHARING["qwen-2"], loaded_model("llama"))
+    forward = loaded.model.forward
+
+    def last_ones(*inputs: Any, logits_to_keep: int = 0, **options: Any) -> Any:
+        found = forward(*inputs, **options)
+        found.logits = found.logits[:, -logits_to_keep:]
+        return found
+
+    loaded.model.forward = last_ones
+    assert start_runner(parse_flags([]), loaded) is None
+    assert "fails on a ragged batch" in caplog.records[-1].__dict__["reason"]
+
+
+async def test_a_model_on_several_devices_is_given_no_tensor_of_another(
+    loaded_model: Load,
+) -> None:
+    loaded = model_of(SHARING["qwen-2"], loaded_model("llama"))
+    prompts = [tuple(range(3, 20)), tuple(range(30, 40))]
+    expected = [generated(loaded, prompt) for prompt in prompts]
+    elsewhere = torch.empty(1, device="meta")
+    loaded.model.lm_head.elsewhere = torch.nn.Parameter(elsewhere)
+    forward, kept = loaded.model.forward, []
+
+    def noting(*inputs: Any, logits_to_keep: Any = 0, **options: Any) -> Any:
+        kept.append(logits_to_keep)
+        return forward(*inputs, logits_to_keep=logits_to_keep, **options)
+
+    loaded.model.forward = noting
+    engine = engine_of(loaded)
+    found = await asyncio.gather(
+        *(answer(engine, request(prompt)) for prompt in prompts)
+    )
+    engine.close()
+    engine.join(10)
+    assert found == expected
+    assert list in map(type, kept)
+    assert torch.Tensor not in map(type, kept)
 
 
 def test_metrics_say_whether_requests_share_a_batch(start_server: Any) -> None:

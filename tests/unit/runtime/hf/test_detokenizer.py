@@ -64,6 +64,27 @@ def test_a_character_of_several_tokens_comes_whole(tokenizer: Any) -> None:
     assert [detokenizer.push(token) for token in ids] == [""] * (len(ids) - 1) + ["👩"]
 
 
+@pytest.mark.parametrize("kind", ["special", "byte"])
+def test_tokens_that_are_no_text_take_no_more_time_each(
+    kind: str, tokenizer: Any
+) -> None:
+    """A model may give nothing else until its answer is as long as may be."""
+    continuation, letter = tokenizer.encode("é", add_special_tokens=False)[-1], "é👩"
+    nothing = tokenizer.eos_token_id if kind == "special" else continuation
+    ids = [nothing] * 500 + tokenizer.encode(letter, add_special_tokens=False)
+    decode, longest = decoder(tokenizer), 0
+
+    def measured(ids: list[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(ids))
+        return decode(ids)
+
+    detokenizer = Detokenizer(measured, tokenizer.encode("a"))
+    found = "".join(detokenizer.push(token) for token in ids) + detokenizer.flush()
+    assert found == decode(ids)
+    assert longest < 100
+
+
 def test_text_that_may_begin_a_stop_text_waits_for_its_end() -> None:
     assert pieces("a</b>", stop=["</s>"]) == ["a", "", "", "</b", ">", ""]
 

@@ -34,6 +34,7 @@ def cancel_running(server: Any) -> None:
 
 RUNNING = 'vllm:num_requests_running{model_name="phi3"}'
 WAITING = 'vllm:num_requests_waiting{model_name="phi3"}'
+ABORTED = 'vllm:request_success_total{finished_reason="abort",model_name="phi3"}'
 REJECTED = 'kaito_ratelimit_rejected_total{model_name="phi3"}'
 
 
@@ -123,6 +124,26 @@ def test_the_overflow_of_the_queue_is_told_to_come_back_and_the_rest_is_answered
         assert reply.read().endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("path", ["/chat", "/v1/completions", "/v1/chat/completions"])
+def test_the_overflow_of_the_queue_does_not_wait_for_the_tokenizer(
+    start_server: Any, streams: Any, path: str
+) -> None:
+    """Long prompts take it a while, and it reads one after the other."""
+    server = start_server("--max_num_seqs=1", "--max_queue=0")
+    streams(server, running=True)
+    before = metric(server, REJECTED)
+    busy = threading.Event()
+    reading = server.lifecycle.reader._thread.submit(busy.wait, 60)
+    field = "messages" if "/chat/" in path else "prompt"
+    prompt = [{"role": "user", "content": "a"}] if field == "messages" else "a"
+    refused = server.http.post(path, json={field: prompt})
+    assert not reading.done()
+    busy.set()
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert metric(server, REJECTED) == before + 1
+
+
 def test_a_completion_whose_prompts_do_not_all_fit_the_queue_takes_no_place(
     start_server: Any, streams: Any
 ) -> None:
@@ -131,6 +152,8 @@ def test_a_completion_whose_prompts_do_not_all_fit_the_queue_takes_no_place(
     several = server.http.post("/v1/completions", json=SHORT | {"prompt": ["a"] * 3})
     assert several.status_code == 429
     assert metric(server, WAITING) == 0
+    # Nor is it counted as begun and given up.
+    assert metric(server, ABORTED) == 0
 
 
 def test_more_prompts_than_there_are_places_are_refused_for_good(
@@ -165,14 +188,13 @@ def test_requests_at_once_are_answered_as_far_as_there_are_places(
 
 
 def test_a_client_that_hangs_up_stops_its_stream(server: Any) -> None:
-    aborted = 'vllm:request_success_total{finished_reason="abort",model_name="phi3"}'
-    before = metric(server, aborted)
+    before = metric(server, ABORTED)
     with server.http.stream("POST", "/v1/completions", json=LONG) as reply:
         lines = reply.iter_lines()  # one that is dropped closes its reply
         next(lines)
         assert metric(server, RUNNING) == 1
     wait_for(server, RUNNING, 0)
-    wait_for(server, aborted, before + 1)
+    wait_for(server, ABORTED, before + 1)
 
 
 @pytest.mark.parametrize("path", ["/chat", "/v1/completions"])

@@ -102,6 +102,19 @@ def test_a_streamed_completion_is_the_whole_one_in_pieces(server: Any) -> None:
     assert all(event.usage is None for event in events)
 
 
+def test_streamed_answers_to_several_prompts_come_side_by_side(server: Any) -> None:
+    prompts = ["def main():", "import"]
+    events = list(complete(server, prompt=prompts, max_tokens=20, stream=True))
+    indices = [event.choices[0].index for event in events]
+    assert indices.index(1) < len(indices) - 1 - indices[::-1].index(0)
+    whole = complete(server, prompt=prompts, max_tokens=20)
+    for choice in whole.choices:
+        mine = [event.choices[0] for event in events]
+        pieces = [piece for piece in mine if piece.index == choice.index]
+        assert "".join(piece.text for piece in pieces) == choice.text
+        assert pieces[-1].finish_reason == choice.finish_reason
+
+
 def test_a_stream_ends_with_the_word_that_clients_wait_for(server: Any) -> None:
     body = {"prompt": "a", "stream": True, "max_tokens": 1}
     reply = server.http.post("/v1/completions", json=body)

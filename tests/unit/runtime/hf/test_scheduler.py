@@ -148,6 +148,19 @@ def test_answers_to_one_prompt_read_it_once() -> None:
     assert parts(step(running)) == [(100, 1), (99, 1), (99, 1)]
 
 
+def test_answers_that_wait_for_their_prompt_keep_nobody_else_waiting() -> None:
+    running = scheduler(units=64)
+    first = sequence(3 * STEP_TOKENS)
+    second = sequence(3 * STEP_TOKENS, sibling=first)
+    other = sequence(20, first=10**6)
+    running.add([first, second, other])
+    step(running)
+    assert (other.computed, second.row) == (20, None)
+    while second.row is None:
+        step(running)
+    assert second.computed == len(second.tokens) - 1
+
+
 def test_a_conversation_that_goes_on_is_not_read_again() -> None:
     running = scheduler()
     first = sequence(100)
@@ -226,12 +239,12 @@ def test_a_sequence_may_leave_at_any_time() -> None:
     assert running.plan() == []
 
 
-def test_a_spoiled_row_is_cleared_for_the_next() -> None:
+def test_a_row_that_is_left_early_is_cleared_for_the_next() -> None:
     cache = KVCache([LAYER], UNIT)
     running = Scheduler(cache, 1)
     one = sequence(5)
     running.add([one])
     step(running)
     cache.keys[0][:NARROWEST] = float("nan")
-    running.drop(one, spoiled=True)
+    running.drop(one)
     assert not cache.keys[0][:NARROWEST].isnan().any()

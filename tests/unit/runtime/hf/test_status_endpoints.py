@@ -25,6 +25,9 @@ class BrokenEngine:
     cache_usage = 0.0
     failure = "the accelerator failed: device-side assert"
 
+    def check_room(self, requests: int) -> None:
+        raise AssertionError(requests)
+
     def submit(self, request: GenerationRequest) -> Generation:
         raise AssertionError(request)
 
