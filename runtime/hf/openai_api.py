@@ -1,6 +1,8 @@
 """The OpenAI endpoints: /v1/models, /v1/chat/completions, /v1/completions."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -26,6 +28,7 @@ from pykaito.runtime.hf.openai_schema import (
     SamplingFields,
 )
 from pykaito.runtime.hf.openapi import OF_ANY_GENERATION, replies
+from pykaito.runtime.hf.prompts import PromptReader
 from pykaito.runtime.hf.reply import Reply
 from pykaito.runtime.hf.reply_schema import (
     ChatCompletion,
@@ -35,6 +38,7 @@ from pykaito.runtime.hf.reply_schema import (
     ModelList,
 )
 from pykaito.runtime.hf.service import GenerationService
+from pykaito.runtime.hf.tool_calls import AnswerText
 
 #: Who the model list says owns the model.
 OWNER = "pykaito"
@@ -84,12 +88,16 @@ def openai_router(
         check_stream_options(body)
         service.check_room()
         messages = [message.plain() for message in body.messages]
-        prompt = await unless_disconnected(request, reader.chat(messages))
+        tools = [tool.plain() for tool in body.callable_tools]
+        told_apart = await tool_reader(body, reader)
+        prompt = await unless_disconnected(request, reader.chat(messages, tools=tools))
         wanted = chat_request(body, prompt, reader, lifecycle.defaults, adapter)
         kind = "chat.completion.chunk" if body.stream else "chat.completion"
         model = adapter or name
         reply = Reply(service, [wanted], envelope(kind, wanted.id, model))
-        shapes = ChatShapes(reader, bool(body.logprobs))
+        shapes = ChatShapes(
+            reader, with_logprobs=bool(body.logprobs), told_apart=told_apart
+        )
         return await _send(request, body, reply, shapes, service.timeout)
 
     completion_replies = replies(Completion, *errors, events=CompletionChunk)
@@ -115,6 +123,20 @@ def openai_router(
         return await _send(request, body, reply, shapes, service.timeout)
 
     return router
+
+
+async def tool_reader(
+    body: ChatCompletionBody, reader: PromptReader
+) -> Callable[[], AnswerText] | None:
+    """Return what makes a reader of calls for each answer, if there is any to call.
+
+    Raises:
+        InvalidRequestError: if the model does not call tools.
+    """
+    if not body.callable_tools:
+        return None
+    names = frozenset(tool.function.name for tool in body.callable_tools)
+    return partial(AnswerText, await reader.tool_form(), names)
 
 
 async def _send(

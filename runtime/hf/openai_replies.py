@@ -2,12 +2,13 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pykaito.runtime.hf.engine import Chunk, FinishReason, TokenLogprob
 from pykaito.runtime.hf.prompts import PromptReader
+from pykaito.runtime.hf.tool_calls import AnswerText, ToolCall
 
 
 @dataclass(slots=True)
@@ -40,20 +41,41 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True, slots=True)
 class ChatShapes:
-    """Choices of /v1/chat/completions."""
+    """Choices of /v1/chat/completions; one object for each reply.
 
-    reader: PromptReader
-    with_logprobs: bool
+    Args:
+        reader: Says what tokens stand for.
+        with_logprobs: Whether they are asked for.
+        told_apart: Makes what finds calls of tools in an answer; None where there
+            are no tools to call.
+    """
+
+    def __init__(
+        self,
+        reader: PromptReader,
+        *,
+        with_logprobs: bool,
+        told_apart: Callable[[], AnswerText] | None = None,
+    ) -> None:
+        self._reader = reader
+        self._with_logprobs = with_logprobs
+        self._texts: defaultdict[int, AnswerText] | None = None
+        if told_apart is not None:
+            self._texts = defaultdict(told_apart)
 
     def whole(self, index: int, answer: Answer) -> dict[str, Any]:
         """Return a choice of a reply that is not streamed."""
+        content, calls = self._told_apart(index, answer.text, answer.finish_reason)
+        message: dict[str, Any] = {"role": "assistant", "content": content}
+        if calls:
+            message["content"] = content.strip() or None
+            message["tool_calls"] = [_called(call) for call in calls]
         return {
             "index": index,
-            "message": {"role": "assistant", "content": answer.text},
+            "message": message,
             "logprobs": self._logprobs(answer.logprobs),
-            "finish_reason": answer.finish_reason,
+            "finish_reason": "tool_calls" if calls else answer.finish_reason,
         }
 
     def opening(self, index: int) -> dict[str, Any]:
@@ -63,15 +85,32 @@ class ChatShapes:
 
     def part(self, index: int, chunk: Chunk) -> dict[str, Any]:
         """Return the choice of one event."""
-        delta = {"content": chunk.text} if chunk.text else {}
-        return self._delta(index, delta, chunk.logprobs, chunk.finish_reason)
+        content, calls = self._told_apart(index, chunk.text, chunk.finish_reason)
+        delta: dict[str, Any] = {"content": content} if content else {}
+        if calls:
+            delta["tool_calls"] = [
+                {"index": number, **_called(call)} for number, call in enumerate(calls)
+            ]
+        finish_reason = "tool_calls" if calls else chunk.finish_reason
+        return self._delta(index, delta, chunk.logprobs, finish_reason)
+
+    def _told_apart(
+        self, index: int, text: str, finish_reason: FinishReason | None
+    ) -> tuple[str, Sequence[ToolCall]]:
+        if self._texts is None:
+            return text, ()
+        answer = self._texts[index]
+        content = answer.add(text)
+        if finish_reason is None:
+            return content, ()
+        return content + answer.finish(), answer.calls
 
     def _delta(
         self,
         index: int,
-        delta: dict[str, str],
+        delta: dict[str, Any],
         logprobs: Sequence[TokenLogprob],
-        finish_reason: FinishReason | None,
+        finish_reason: str | None,
     ) -> dict[str, Any]:
         return {
             "index": index,
@@ -81,7 +120,7 @@ class ChatShapes:
         }
 
     def _logprobs(self, logprobs: Sequence[TokenLogprob]) -> dict[str, Any] | None:
-        if not self.with_logprobs:
+        if not self._with_logprobs:
             return None
         content = [
             self._entry(one.token_id, one.logprob)
@@ -91,8 +130,13 @@ class ChatShapes:
         return {"content": content, "refusal": None}
 
     def _entry(self, token_id: int, logprob: float) -> dict[str, Any]:
-        token = self.reader.token(token_id)
+        token = self._reader.token(token_id)
         return {"token": token.text, "logprob": logprob, "bytes": token.utf8}
+
+
+def _called(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 class CompletionShapes:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pykaito.runtime.hf.body import Body, Integer, Text
+from pykaito.runtime.hf.tool_schema import EarlierCalls, Tool, ToolChoice, Tools
 
 #: Answers to one prompt, beams included: each takes memory of its own.
 MAX_SEQUENCES = 32
@@ -31,15 +32,15 @@ UNSUPPORTED = {
     "audio": "this runtime answers with text",
     "best_of": "use n",
     "echo": "send the prompt and the answer together yourself",
-    "function_call": "this runtime calls no tools",
-    "functions": "this runtime calls no tools",
+    "function_call": "use tool_choice",
+    "functions": "use tools",
     "modalities": "this runtime answers with text",
     "prediction": "this runtime has no predicted outputs",
     "reasoning_effort": "this runtime has no reasoning parser",
     "response_format": "this runtime has no guided decoding; only text",
     "suffix": "this runtime only continues a prompt",
-    "tool_choice": "this runtime calls no tools",
-    "tools": "this runtime calls no tools",
+    "tool_choice": "ask /v1/chat/completions",
+    "tools": "ask /v1/chat/completions",
     "verbosity": "say it in the prompt",
     "web_search_options": "this runtime searches nothing",
 }
@@ -67,6 +68,7 @@ def _with_dropped(schema: dict[str, Any]) -> None:
             "enum": list(HARMLESS),
         }
         for name, reason in UNSUPPORTED.items()
+        if name not in schema["properties"]
     }
 
 
@@ -136,7 +138,7 @@ class SamplingFields(Body):
         harmless = {
             name
             for name, value in body.items()
-            if name in UNSUPPORTED and _is_harmless(value)
+            if name in UNSUPPORTED.keys() - cls.model_fields and _is_harmless(value)
         }
         return {
             name: value
@@ -152,20 +154,55 @@ class TextPart(Body):
     text: Text
 
 
+def _content_or_calls(schema: dict[str, Any]) -> None:
+    """Describe that a message without content has calls of tools."""
+    fields, required = schema["properties"], schema["required"]
+    required.remove("content")
+    text = {"anyOf": [*fields["content"]["anyOf"]]}
+    with_content = {"properties": {"content": text}}
+    with_calls = {"properties": {"tool_calls": {"type": "array", "minItems": 1}}}
+    schema["anyOf"] = [
+        {"required": ["content"], **with_content},
+        {"required": ["tool_calls"], **with_calls},
+    ]
+    fields["content"]["anyOf"].append({"type": "null"})
+
+
 class Message(BaseModel):
     """One message of a conversation."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(
+        extra="ignore", strict=True, json_schema_extra=_content_or_calls
+    )
 
     role: Annotated[Text, Field(min_length=1)]
     content: Text | Annotated[list[TextPart], Field(fail_fast=True)]
+    #: What an assistant called, and which of these calls a tool answers.
+    tool_calls: EarlierCalls | None = None
+    tool_call_id: Text | None = None
+    name: Text | None = None
 
-    def plain(self) -> dict[str, str]:
+    @model_validator(mode="before")
+    @classmethod
+    def _need_no_content_beside_calls(cls, message: Any) -> Any:
+        if isinstance(message, dict) and message.get("tool_calls"):
+            return {**message, "content": message.get("content") or ""}
+        return message
+
+    def plain(self) -> dict[str, Any]:
         """Return the message as chat templates know it."""
+        found: dict[str, Any] = {"role": self.role, "content": self._text()}
+        if self.tool_calls:
+            found["tool_calls"] = [call.plain() for call in self.tool_calls]
+        if self.role == "tool":
+            told = {"tool_call_id": self.tool_call_id, "name": self.name}
+            found |= {name: value for name, value in told.items() if value is not None}
+        return found
+
+    def _text(self) -> str:
         if isinstance(self.content, str):
-            return {"role": self.role, "content": self.content}
-        text = "\n".join(part.text for part in self.content)
-        return {"role": self.role, "content": text}
+            return self.content
+        return "\n".join(part.text for part in self.content)
 
 
 class ChatCompletionBody(SamplingFields):
@@ -176,6 +213,13 @@ class ChatCompletionBody(SamplingFields):
     max_completion_tokens: Annotated[Integer, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+
+    @property
+    def callable_tools(self) -> list[Tool]:
+        """The tools that the model may call."""
+        return [] if self.tool_choice == "none" else self.tools or []
 
 
 TokenId = Annotated[Integer, Field(json_schema_extra={"minimum": 0})]

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from pykaito.runtime.hf.errors import InvalidRequestError
 from pykaito.runtime.hf.token_text import TokenText, token_text
+from pykaito.runtime.hf.tool_form import ToolForm, tool_form
 
 
 class PromptReader:
@@ -36,6 +38,7 @@ class PromptReader:
         # One thread: tokenizers promise nothing about several.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._tokens: dict[int, TokenText] = {}
+        self._tool_form: ToolForm | None = None
 
     async def text(self, text: str, *, cut_beginning: bool = False) -> tuple[int, ...]:
         """Return the tokens of a plain text, as the model wants texts to begin.
@@ -53,9 +56,18 @@ class PromptReader:
         return await self._run(self._encode, text, "prompt", True)
 
     async def chat(
-        self, messages: Sequence[Mapping[str, str]], *, param: str = "messages"
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        param: str = "messages",
     ) -> tuple[int, ...]:
         """Return the tokens of a conversation, up to where the answer begins.
+
+        Args:
+            messages: As chat templates know them.
+            tools: What the model may call, as they know it.
+            param: The field that the conversation came in.
 
         Raises:
             InvalidRequestError: if the model has no chat template, or the
@@ -68,7 +80,29 @@ class PromptReader:
                 param=param,
                 code="no_chat_template",
             )
-        return await self._run(self._render, messages, param)
+        return await self._run(self._read_chat, messages, tools, param)
+
+    async def tool_form(self) -> ToolForm:
+        """Return how the model writes calls of tools.
+
+        Raises:
+            InvalidRequestError: if its chat template does not tell.
+        """
+        if self._tool_form is None and self._chat_template is not None:
+            loop = asyncio.get_running_loop()
+            find = partial(tool_form, self._render, self._visible)
+            self._tool_form = await loop.run_in_executor(self._thread, find)
+        if self._tool_form is None:
+            raise InvalidRequestError(
+                "tools: the model's chat template does not say how to call any, or not "
+                "in JSON: leave them out, or serve a model that was made for tools",
+                param="tools",
+            )
+        return self._tool_form
+
+    def _visible(self, text: str) -> str:
+        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        return self.decode(ids, clean_up_spaces=False)
 
     def decode(self, token_ids: Sequence[int], *, clean_up_spaces: bool) -> str:
         """Return the text of tokens, less special tokens."""
@@ -165,14 +199,15 @@ class PromptReader:
             self.check_token_ids(ids, param=param)
         return ids
 
-    def _render(self, messages: Sequence[Mapping[str, str]], param: str) -> list[int]:
+    def _read_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        param: str,
+    ) -> list[int]:
         try:
-            text = self._tokenizer.apply_chat_template(
-                list(messages),
-                chat_template=self._chat_template,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
+            text = self._render(messages, tools or None, True)
+            text.encode()
         except Exception as error:  # a template is a program: it may raise anything
             raise InvalidRequestError(
                 f"{param}: the model's chat template refuses them: {error}",
@@ -180,3 +215,18 @@ class PromptReader:
             ) from error
         # The template writes the special tokens itself.
         return self._encode(text, param, False)
+
+    def _render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Any] | None,
+        begin_answer: bool,
+    ) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            list(messages),
+            tools=tools,
+            chat_template=self._chat_template,
+            add_generation_prompt=begin_answer,
+            tokenize=False,
+        )
+        return text

@@ -212,7 +212,7 @@ def test_another_models_name_is_not_found(server: Any) -> None:
         ({"top_logprobs": 2}, "top_logprobs", "found without logprobs"),
         ({"stream_options": {}}, "stream_options", "found without stream"),
         ({"max_tokns": 2}, "max_tokns", "unknown field; did you mean 'max_tokens'?"),
-        ({"tools": [{"type": "function"}]}, "tools", "not supported, this runtime ca"),
+        ({"functions": [{}]}, "functions", "not supported, use tools"),
         (
             {"response_format": {"type": "json_object"}},
             "response_format",

@@ -31,6 +31,14 @@ EXAMPLES = 20 * FACTOR
 #: arenas. Of 450 requests each that was 23, 11, 6, 0.3 and 0.2 MiB.
 GROWTH = 64 * 2**20
 
+#: Knows tools in a few tokens: the context is a short one.
+TEMPLATE = """{{ "!" if tools else "" }}
+{%- for message in messages -%}{{ message.content }}
+{%- for call in message.tool_calls or [] -%}
+{%- set function = call.function -%}
+{"name": "{{ function.name }}", "parameters": {{ function.arguments | tojson }}}
+{%- endfor -%}{%- endfor -%}"""
+
 #: A schema cannot say how long a prompt may be in tokens, or which fields go together.
 ACCEPTANCE = ("--exclude-checks", "positive_data_acceptance")
 
@@ -48,10 +56,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         corpus=[Path(__file__).read_text()],
         seed=0,
     )
+    template = folder / "template.jinja"
+    template.write_text(TEMPLATE)
     settings = parse_flags(
         [
+            f"--chat_template={template}",
             f"--pretrained_model_name_or_path={folder}",
-            "--max_model_len=20",
+            "--max_model_len=40",
             "--max_request_bytes=20000",
         ]
     )
@@ -74,7 +85,10 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
         if described.get("type") == "object":
             described.setdefault("additionalProperties", False)
     # Messages may have fields that this runtime does not know.
-    del components["Message"]["additionalProperties"]
+    for name in ("Message", "EarlierCall", "EarlierFunction"):
+        del components[name]["additionalProperties"]
+    # A text that is JSON is found by no chance.
+    components["EarlierFunction"]["properties"]["arguments"]["enum"] = ["{}"]
     return schema
 
 
