@@ -151,7 +151,6 @@ def _serve(
     words = command_line(
         given, config.options, adapters, Syntax.of(parser), limited=limited
     )
-    log.info("starting vLLM", extra={"arguments": words})
     arguments = parser.parse_args(words)
     configure_logging_from_args(arguments)
     validate_parsed_serve_args(arguments)
