@@ -54,8 +54,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(fail(str(error), USAGE))
     except LoadError as error:
         sys.exit(fail(str(error), FAILED))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGTERM)
     sys.exit(0)
 
 
@@ -179,7 +177,8 @@ def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    # Not KeyboardInterrupt: vLLM goes on after one while it waits for its engine.
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _has_template(word: str) -> bool:
