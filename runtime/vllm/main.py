@@ -39,6 +39,12 @@ TERMINATION_LOG_BYTES = 4096
 #: Of a model as transformers saves one, or as Mistral does.
 MODEL_FILES = ("config.json", "params.json")
 
+#: Why an engine ended that said nothing.
+SILENT = (
+    "the engine ended without a word, as a process does that needs more memory than "
+    "there is"
+)
+
 #: Exit statuses: 2 is wrong flags, as usual; 1 a model that cannot be served.
 USAGE, FAILED = 2, 1
 
@@ -164,6 +170,9 @@ def _serve(
     if failure is not None:
         told = said.error or f"{type(failure).__name__}: {failure}"
         raise LoadError(told) from failure
+    # Then vLLM ends its server as if it had been told to.
+    if said.dead:
+        raise LoadError(said.error or SILENT)
 
 
 def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:

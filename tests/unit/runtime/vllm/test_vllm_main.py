@@ -19,6 +19,7 @@ from hack import paths
 from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE
 from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.model_source import LoadError
+from pykaito.runtime.presets.catalogue import catalogue
 from pykaito.runtime.vllm import main as entry
 from pykaito.runtime.vllm.config_file import CONFIG_VARIABLE, read_config_file
 from pykaito.runtime.vllm.environment import prepare_environment
@@ -33,7 +34,7 @@ STAND_IN = {
     "vllm/entrypoints/launchers/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/entry.py": """
-        import asyncio, json, os
+        import contextlib, json, os, time
         async def run_server_worker(address, listener, args):
             assert address == "http://here" and listener.fileno() >= 0
             told = vars(args) | {"lora": os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]}
@@ -43,9 +44,17 @@ STAND_IN = {
                 said = "(Worker pid=3) ERROR [a.py:9] ValueError: heads do not divide"
                 os.system(f"echo '{said}' >&2")
                 raise RuntimeError("Engine core initialization failed. See root cause")
+            if args.model in {"killed", "crashed"}:
+                if args.model == "crashed":
+                    said = "(EngineCore pid=3) ERROR [a.py:9] ValueError: lost a GPU"
+                    os.system(f"echo '{said}' >&2")
+                said = "(APIServer pid=1) ERROR [b.py:9] e.EngineDeadError: See above"
+                os.system(f"echo '{said}' >&2")
             if args.model == "odd":
                 raise RuntimeError("no such device")
-            await asyncio.sleep(600 if args.model == "endless" else 0)
+            while args.model == "endless":
+                with contextlib.suppress(KeyboardInterrupt):
+                    time.sleep(600)
     """,
     "vllm/entrypoints/launchers/launcher.py": """
         import socket
@@ -60,7 +69,7 @@ STAND_IN = {
         def make_arg_parser(parser):
             for name in ("model", "port", "dtype", "max-model-len", "chat-template",
                          "disable-access-log-for-endpoints", "served-model-name",
-                         "revision", "download-dir"):
+                         "revision", "download-dir", "api-key"):
                 parser.add_argument(f"--{name}")
             parser.add_argument("--middleware", action="append")
             parser.add_argument("--max-lora-rank", choices=[8])
@@ -111,7 +120,8 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
 ) -> None:
     config = tmp_path / "inference_config.yaml"
     config.write_text(
-        "max_probe_steps: 6\nvllm: {dtype: float16, enforce-eager: true}\n"
+        "max_probe_steps: 6\n"
+        "vllm: {dtype: float16, enforce-eager: true, api-key: s3cr3t}\n"
     )
     process = started(
         vllm, "--model=m", "--dtype=auto", "--chat-template=/no/such.jinja",
@@ -132,9 +142,11 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
     ]
     assert told["lora"] == "0"
     assert '"keys": ["max_probe_steps"]' in err
+    assert (told["api_key"], "s3cr3t" in err) == ("s3cr3t", False)
 
 
 def test_a_server_that_is_told_to_end_before_it_listens_ends(vllm: Path) -> None:
+    """Although vLLM takes no notice of an interrupt while it waits for its engine."""
     process = started(vllm, "--model=endless")
     assert process.stdout is not None
     process.stdout.readline()
@@ -148,6 +160,8 @@ def test_a_server_that_is_told_to_end_before_it_listens_ends(vllm: Path) -> None
     [
         ("broken", "pykaito.runtime.vllm: ValueError: heads do not divide"),
         ("odd", "pykaito.runtime.vllm: RuntimeError: no such device"),
+        ("crashed", "pykaito.runtime.vllm: ValueError: lost a GPU"),
+        ("killed", f"pykaito.runtime.vllm: {entry.SILENT}"),
     ],
 )
 def test_the_last_line_is_what_the_engine_said(
@@ -231,6 +245,13 @@ def test_the_users_environment_stays_but_for_the_adapters_endpoints() -> None:
     assert environ["HF_HOME"] == "/mine"
     assert environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
     assert environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_how_long_a_model_may_load_is_for_the_pods_probe_to_say() -> None:
+    environ: dict[str, str] = {}
+    prepare_environment(environ)
+    longest = max(preset.readiness_minutes for preset in catalogue().values()) * 60
+    assert int(environ["VLLM_ENGINE_READY_TIMEOUT_S"]) > longest
 
 
 def test_the_reason_is_left_where_kubernetes_looks(tmp_path: Path) -> None:
