@@ -20,6 +20,8 @@ from pykaito.runtime.vllm.starting import current
 #: vLLM's own metrics, by the names that they are registered under.
 TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 WAITING = ("vllm:num_requests_waiting",)
+#: Changes with each step of a prompt's reading, of which no token comes until its end.
+CACHE = ("vllm:kv_cache_usage_perc",)
 
 REJECTED = Counter(
     "kaito_ratelimit_rejected_total",
@@ -65,7 +67,7 @@ class ActiveHealth:
         if self._probe is None:
             engine = scope["app"].state.engine_client
             self._probe = ActivityProbe(
-                lambda: one_token(engine), lambda: total(TOKENS)
+                lambda: one_token(engine), lambda: (total(TOKENS), total(CACHE))
             )
         reason = await self._probe.look()
         body = {"status": "Unhealthy" if reason else "Healthy", "reason": reason}
