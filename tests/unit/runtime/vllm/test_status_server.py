@@ -119,6 +119,25 @@ def test_a_port_that_is_taken_is_named(start: ServerStart) -> None:
         listen("127.0.0.1", port)
 
 
+def test_a_port_that_there_is_not_is_named() -> None:
+    with pytest.raises(FlagError, match=r"port 70000: .* must be 0-65535"):
+        listen("", 70000)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_without_a_host_it_answers_on_both_families(address: str) -> None:
+    start = ServerStart(listen("", 0), "tiny")
+    with start.told():
+        port = start.listener.getsockname()[1]
+        assert httpx.get(f"http://{address}:{port}/health").status_code == 503
+
+
+def test_without_ipv6_it_answers_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen("", 0) as listener:
+        assert listener.family == socket.AF_INET
+
+
 class Engine:
     """What is asked for a first token; it comes when a test lets it."""
 
