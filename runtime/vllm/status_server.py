@@ -26,6 +26,8 @@ BACKLOG = 2048
 MOST = 256
 #: Seconds that a client may take for all of a request.
 PATIENCE = 5.0
+#: Seconds in which who was accepted before the end may still ask, and a look at them.
+LAST_CALL, LOOK = 1.0, 0.02
 #: Bytes of a request's first line and headers.
 LARGEST_HEAD = 1 << 16
 #: Seconds after which it makes sense to ask again.
@@ -101,7 +103,7 @@ class StatusServer:
         self._serving.wait(timeout=10)
 
     def close(self) -> None:
-        """Accept nothing more, and drop who has not asked yet."""
+        """Accept nothing more, answer who is asking, and drop who does not ask."""
         if self._loop is None or self._stop is None or not self._thread.is_alive():
             return
         with contextlib.suppress(RuntimeError):  # it has ended meanwhile
@@ -121,6 +123,10 @@ class StatusServer:
         await self._stop.wait()
         # Not its context, which would wait for connections: those end with the loop.
         server.close()
+        for _ in range(round(LAST_CALL / LOOK)):
+            await asyncio.sleep(LOOK)
+            if not self._open:
+                break
 
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pykaito.runtime.hf.flags import FlagError
-from pykaito.runtime.hf.progress import Download
+from pykaito.runtime.hf.progress import LOADED, Download
 from pykaito.runtime.vllm import status_server
 from pykaito.runtime.vllm.middleware import HandOver
 from pykaito.runtime.vllm.starting import ServerStart
@@ -220,6 +220,24 @@ def test_the_port_passes_to_vllm_and_refuses_nobody(
     assert httpx.get(f"{url(start)}/health").json() == {"served": "/health"}
     assert start.progress.startup["first_token"] >= 0
     assert exported("first_token") == start.progress.startup["first_token"]
+
+
+def test_who_is_asking_when_the_port_passes_is_answered(
+    start: ServerStart, serving: Serving
+) -> None:
+    assert serving.engine.asked.wait(10)
+    with connected(start) as asking:
+        asking.sendall(b"GET /health HTT")
+        assert httpx.get(f"{url(start)}/health").status_code == 503
+        serving.engine.go.set()
+        passed = retry(
+            retry=retry_if_result(lambda stage: stage != LOADED),
+            stop=stop_after_delay(10),
+            wait=wait_fixed(0.01),
+        )
+        passed(lambda: start.progress.stage)()
+        asking.sendall(b"P/1.1\r\n\r\n")
+        assert asking.recv(12) == b"HTTP/1.1 503"
 
 
 def exported(stage: str) -> float:
