@@ -23,8 +23,6 @@ _ERROR = re.compile(r"(?:^|\] )([A-Za-z_][\w.]*(?:Error|Exception): .*\S)")
 _FOLLOWS = re.compile(r"(root cause|stack trace|initialization failed)", re.IGNORECASE)
 #: What the server's own process says, of requests above all; what ends it is raised.
 _SERVER = "(APIServer "
-#: The exception by which it learns that its engine is no more.
-_DEAD = "EngineDeadError"
 
 #: Seconds after which an exception is not why an engine ends.
 STALE = 300.0
@@ -43,8 +41,6 @@ class LastWords:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        #: Whether the engine ended while the server ran.
-        self.dead = False
         self._clock = clock
         self._error = ""
         self._heard = 0.0
@@ -57,7 +53,6 @@ class LastWords:
     def hear(self, line: str) -> None:
         """Take a line into account."""
         if line.startswith(_SERVER):
-            self.dead = self.dead or _DEAD in line
             return
         found = _ERROR.search(line)
         if found and not _FOLLOWS.search(line):

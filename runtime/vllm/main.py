@@ -22,6 +22,7 @@ from pykaito.runtime.vllm.config_file import (
     ConfigFile,
     read_config_file,
 )
+from pykaito.runtime.vllm.ending import Ending
 from pykaito.runtime.vllm.environment import ADAPTERS_FOLDER, prepare_environment
 from pykaito.runtime.vllm.last_words import LastWords, listening
 from pykaito.runtime.vllm.model import with_model
@@ -160,7 +161,8 @@ def _serve(
     validate_parsed_serve_args(arguments)
     start.progress.begin(ENGINE)
     failure: Exception | None = None
-    said = LastWords()
+    said, ending = LastWords(), Ending()
+    start.at_hand_over = ending.watch
     with listening(said.hear, Stages(start.progress).hear):
         try:
             uvloop.run(run())
@@ -170,8 +172,7 @@ def _serve(
     if failure is not None:
         told = said.error or f"{type(failure).__name__}: {failure}"
         raise LoadError(told) from failure
-    # Then vLLM ends its server as if it had been told to.
-    if said.dead:
+    if ending.premature:
         raise LoadError(said.error or SILENT)
 
 

@@ -32,6 +32,8 @@ class ServerStart:
     def __init__(self, listener: socket.socket, model_name: str) -> None:
         self.listener = listener
         self.progress = Progress()
+        #: Is called in the server's thread when vLLM takes over.
+        self.at_hand_over: Callable[[], None] = lambda: None
         self._metrics = StartMetrics(model_name, self.progress)
         self._status = StatusServer(listener, self.progress, self._metrics)
 
@@ -48,6 +50,7 @@ class ServerStart:
             log.exception("no first token")
         else:
             self.progress.finish()
+        self.at_hand_over()
         self._status.close()
 
     @contextmanager

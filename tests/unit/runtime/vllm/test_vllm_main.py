@@ -34,7 +34,8 @@ STAND_IN = {
     "vllm/entrypoints/launchers/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/entry.py": """
-        import contextlib, json, os, time
+        import asyncio, contextlib, json, os, signal, time
+        from pykaito.runtime.vllm.starting import current
         async def run_server_worker(address, listener, args):
             assert address == "http://here" and listener.fileno() >= 0
             told = vars(args) | {"lora": os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]}
@@ -44,12 +45,18 @@ STAND_IN = {
                 said = "(Worker pid=3) ERROR [a.py:9] ValueError: heads do not divide"
                 os.system(f"echo '{said}' >&2")
                 raise RuntimeError("Engine core initialization failed. See root cause")
-            if args.model in {"killed", "crashed"}:
+            if args.model in {"killed", "crashed", "served"}:
+                told = asyncio.Event()
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGTERM, told.set)
+                await current().finish(lambda: asyncio.sleep(0))
+                if args.model == "served":
+                    print("served", flush=True)
+                    await told.wait()
                 if args.model == "crashed":
                     said = "(EngineCore pid=3) ERROR [a.py:9] ValueError: lost a GPU"
                     os.system(f"echo '{said}' >&2")
-                said = "(APIServer pid=1) ERROR [b.py:9] e.EngineDeadError: See above"
-                os.system(f"echo '{said}' >&2")
+                return
             if args.model == "odd":
                 raise RuntimeError("no such device")
             while args.model == "endless":
@@ -153,6 +160,15 @@ def test_a_server_that_is_told_to_end_before_it_listens_ends(vllm: Path) -> None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 143
+
+
+def test_a_server_that_is_told_to_end_has_not_failed(vllm: Path) -> None:
+    process = started(vllm, "--model=served")
+    assert process.stdout is not None
+    assert "served" in (process.stdout.readline(), process.stdout.readline())[1]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
