@@ -12,18 +12,24 @@ class Ending:
     """Takes note of the signals by which vLLM's server is told to end."""
 
     def __init__(self) -> None:
-        #: Whether an end now would be one that nobody asked for.
-        self.premature = False
+        #: Whether the server was told to end.
+        self.told = False
+        self._watching = False
+
+    @property
+    def premature(self) -> bool:
+        """Whether an end now would be one that nobody asked for."""
+        return self._watching and not self.told
 
     def watch(self) -> None:
         """Stand before vLLM's own handlers, which are there once it serves."""
-        self.premature = True
+        self._watching = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._noting(signal.getsignal(number)))
 
     def _noting(self, handler: Any) -> Callable[[int, Any], None]:
         def note(number: int, frame: Any) -> None:
-            self.premature = False
+            self.told = True
             if callable(handler):
                 handler(number, frame)
 

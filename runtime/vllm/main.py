@@ -22,7 +22,6 @@ from pykaito.runtime.vllm.config_file import (
     ConfigFile,
     read_config_file,
 )
-from pykaito.runtime.vllm.ending import Ending
 from pykaito.runtime.vllm.environment import ADAPTERS_FOLDER, prepare_environment
 from pykaito.runtime.vllm.last_words import LastWords, listening
 from pykaito.runtime.vllm.model import with_model
@@ -161,8 +160,8 @@ def _serve(
     validate_parsed_serve_args(arguments)
     start.progress.begin(ENGINE)
     failure: Exception | None = None
-    said, ending = LastWords(), Ending()
-    start.at_hand_over = ending.watch
+    said = LastWords()
+    start.at_hand_over = start.ending.watch
     with listening(said.hear, Stages(start.progress).hear):
         try:
             uvloop.run(run())
@@ -172,7 +171,7 @@ def _serve(
     if failure is not None:
         told = said.error or f"{type(failure).__name__}: {failure}"
         raise LoadError(told) from failure
-    if ending.premature:
+    if start.ending.premature:
         raise LoadError(said.error or SILENT)
 
 

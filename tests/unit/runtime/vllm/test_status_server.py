@@ -161,7 +161,8 @@ class Serving:
 
     def __init__(self, start: ServerStart) -> None:
         self.engine = Engine()
-        app = Starlette(routes=[Route("/health", self.answer)])
+        routes = [Route("/health", self.answer), Route("/v1/completions", self.answer)]
+        app = Starlette(routes=routes)
         app.state.engine_client = self.engine
         app.add_middleware(HandOver)
         self.server = uvicorn.Server(uvicorn.Config(app, log_config=None))
@@ -238,6 +239,26 @@ def test_who_is_asking_when_the_port_passes_is_answered(
         passed(lambda: start.progress.stage)()
         asking.sendall(b"P/1.1\r\n\r\n")
         assert asking.recv(12) == b"HTTP/1.1 503"
+
+
+def test_a_server_that_is_told_to_end_sends_new_requests_elsewhere(
+    start: ServerStart, serving: Serving
+) -> None:
+    serving.engine.go.set()
+    with httpx.Client(base_url=url(start)) as client:
+        served = retry(
+            retry=retry_if_result(lambda status: status != 200),
+            stop=stop_after_delay(20),
+            wait=wait_fixed(0.05),
+        )
+        served(lambda: client.get("/v1/completions").status_code)()
+        start.ending.told = True
+        answer = client.get("/v1/completions")
+        assert answer.status_code == 503
+        assert answer.headers["Connection"] == "close"
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.json()["error"]["code"] == "not_ready"
+        assert client.get("/health").status_code == 200
 
 
 def exported(stage: str) -> float:
