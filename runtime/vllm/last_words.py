@@ -10,7 +10,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 STDERR = 2
 
@@ -31,6 +31,8 @@ STALE = 300.0
 PIECE = 1 << 16
 #: Bytes of a line beyond which its beginning is forgotten.
 LONGEST_LINE = 1 << 16
+#: Bytes of a line that are heard. Clients can have lines of any length written.
+HEARD = 4096
 
 
 class LastWords:
@@ -99,6 +101,8 @@ def _pass_on(
         line = line[-LONGEST_LINE:]
         for one in lines:
             for ear in ears:
-                ear(one.decode(errors="replace"))
+                # Whatever it makes of it: who writes would wait for ever for who reads.
+                with suppress(Exception):
+                    ear(one[:HEARD].decode(errors="replace"))
     os.close(source)
     os.close(over)

@@ -1,11 +1,14 @@
 """Among what an engine's processes say is why they ended."""
 
+import os
 import subprocess
 import time
 
 import pytest
 
-from pykaito.runtime.vllm.last_words import STALE, LastWords, listening
+from pykaito.runtime.hf.progress import Progress
+from pykaito.runtime.vllm.last_words import HEARD, STALE, LastWords, listening
+from pykaito.runtime.vllm.stages import Stages
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,34 @@ def test_what_children_write_is_heard_by_line_and_passed_on_as_it_is(
         subprocess.run(["sh", "-c", r"printf '1/2\r2/2\ndone\n' >&2"], check=True)
     assert heard == ["1/2", "2/2", "done"]
     assert capfd.readouterr().err == "1/2\r2/2\ndone\n"
+
+
+def test_an_ear_that_fails_keeps_nobody_from_writing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    heard: list[str] = []
+
+    def fail(line: str) -> None:
+        raise ValueError(line)
+
+    with listening(fail, heard.append):
+        subprocess.run(["sh", "-c", "echo one >&2; echo two >&2"], check=True)
+    assert heard == ["one", "two"]
+    assert capfd.readouterr().err == "one\ntwo\n"
+
+
+def test_of_an_endless_line_the_beginning_is_heard(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Clients have names of models, which may be theirs, written into a line."""
+    heard: list[str] = []
+    progress = Progress()
+    line = f"Loading 1% Completed | {'9' * 50_000}/1 ["
+    with listening(Stages(progress).hear, heard.append):
+        os.write(2, f"{line}\n".encode())
+    assert heard == [line[:HEARD]]
+    assert progress.loaded == 0
+    assert capfd.readouterr().err == f"{line}\n"
 
 
 def test_a_child_that_stays_is_heard_and_not_waited_for() -> None:
