@@ -125,7 +125,12 @@ def _serve(
     *,
     limited: bool,
 ) -> None:
-    """Hand over to vLLM, as its own command does."""
+    """Hand over to vLLM, as its own command does.
+
+    Raises:
+        FlagError: vLLM does not take its arguments.
+        LoadError: it failed.
+    """
     start.progress.begin(IMPORTING)
     import uvloop  # noqa: PLC0415 - vLLM reads the environment when it is imported
     from vllm.entrypoints.launchers.api_server.entry import (  # noqa: PLC0415
@@ -155,9 +160,13 @@ def _serve(
     words = command_line(
         given, config.options, adapters, Syntax.of(parser), limited=limited
     )
+    parser.error = _refuse
     arguments = parser.parse_args(words)
     configure_logging_from_args(arguments)
-    validate_parsed_serve_args(arguments)
+    try:
+        validate_parsed_serve_args(arguments)
+    except (TypeError, ValueError) as error:
+        _refuse(str(error))
     start.progress.begin(ENGINE)
     failure: Exception | None = None
     said = LastWords()
@@ -188,6 +197,11 @@ def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:
 def _interrupt(*_: object) -> NoReturn:
     # Not KeyboardInterrupt: vLLM goes on after one while it waits for its engine.
     sys.exit(128 + signal.SIGTERM)
+
+
+def _refuse(message: str) -> NoReturn:
+    """Say what vLLM has against its arguments, without all that it would take."""
+    raise FlagError(message)
 
 
 def _has_template(word: str) -> bool:

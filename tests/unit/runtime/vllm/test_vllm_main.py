@@ -83,7 +83,8 @@ STAND_IN = {
             parser.add_argument("--enforce-eager", action="store_true")
             return parser
         def validate_parsed_serve_args(args):
-            pass
+            if args.chat_template == "alone":
+                raise TypeError("chat-template requires --model")
     """,
     "vllm/entrypoints/serve/__init__.py": "",
     "vllm/entrypoints/serve/utils/__init__.py": "",
@@ -204,6 +205,25 @@ def test_what_is_wrong_is_the_last_line(
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert said in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("max-lora-rank: 9", "argument --max-lora-rank: invalid choice: '9'"),
+        ("chat-template: alone", "chat-template requires --model"),
+    ],
+)
+def test_what_vllm_has_against_a_setting_is_the_last_line(
+    vllm: Path, tmp_path: Path, setting: str, said: str
+) -> None:
+    config = tmp_path / "inference_config.yaml"
+    config.write_text(f"vllm: {{{setting}}}")
+    process = started(vllm, "--model=m", **{CONFIG_VARIABLE: str(config)})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.splitlines()[-1].startswith(f"pykaito.runtime.vllm: {said}")
+    assert "usage" not in err
 
 
 def test_vllm_is_led_to_the_model_in_a_mounted_image(
