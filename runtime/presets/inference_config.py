@@ -76,7 +76,10 @@ def parse_inference_config(text: str) -> InferenceConfig:
         max_model_len=_max_model_len(vllm),
         checksum=hashlib.sha256(canonical.encode()).hexdigest(),
         vllm=vllm,
-        warnings=tuple(_doubts(sorted(content.keys() - set(_KNOWN)))),
+        warnings=(
+            *_doubts(sorted(content.keys() - set(_KNOWN))),
+            *_doubts_of_share(content.get(_CACHE_IN_RAM)),
+        ),
     )
 
 
@@ -133,6 +136,14 @@ def _doubts(unknown: Sequence[str]) -> Iterator[str]:
     more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
     hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(_KNOWN)}"
     yield f"inference.config: {KEY}: {first!r}{more} is no setting; {hint}"
+
+
+def _doubts_of_share(found: float | None) -> Iterator[str]:
+    if found is not None and found > 0:
+        yield (
+            f"inference.config: {KEY}: {_CACHE_IN_RAM!r} has no effect: the cache of "
+            "GPUs goes on in RAM where vllm.kv-offloading-size says for how many GiB"
+        )
 
 
 def _option(vllm: Mapping[str, Any], name: str) -> Any:

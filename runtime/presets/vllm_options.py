@@ -22,6 +22,9 @@ _OWNED = {
 }
 #: Options without which neither Service nor probes would find the server.
 _FIXED = frozenset({"config", "grpc", "headless", "host", "port", "uds"})
+#: Switches that would take from the probes, and from the limit of requests, the
+#: metrics by which they see what the engine does.
+_BLINDING = frozenset({"disable-log-stats"})
 
 #: Options that vLLM had once and KAITO's own template still sets; they are left out.
 RETIRED = frozenset({"swap-space"})
@@ -85,3 +88,7 @@ def _check(written: str, value: Any) -> None:
         )
     if name in options.switches and str(value).lower() not in {"true", "false"}:
         raise InvalidConfigError(path, word(value), "write true or false")
+    if name in _BLINDING and str(value).lower() == "true":
+        raise InvalidConfigError(
+            path, word(value), "leave it out; the probes depend on vLLM's metrics"
+        )

@@ -11,6 +11,8 @@ adds to vLLM:
     hub_files      which of a hub's files vLLM reads
     status_server  what the port answers until vLLM serves
     starting       the start, from its first moment to the first token
+    ending         whether the server was told to end
+    last_words     what its processes said before
     stages         how far it is, by what vLLM writes
     probe          /health/active: whether a token comes
     rate_limit     429 where too many requests wait

@@ -30,6 +30,8 @@ def prepare_environment(environ: MutableMapping[str, str]) -> None:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        # How long a model may take is for the pod's startup probe to say.
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(24 * 3600),
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "DO_NOT_TRACK": "1",
     }

@@ -39,6 +39,12 @@ TERMINATION_LOG_BYTES = 4096
 #: Of a model as transformers saves one, or as Mistral does.
 MODEL_FILES = ("config.json", "params.json")
 
+#: Why an engine ended that said nothing.
+SILENT = (
+    "the engine ended without a word, as a process does that needs more memory than "
+    "there is"
+)
+
 #: Exit statuses: 2 is wrong flags, as usual; 1 a model that cannot be served.
 USAGE, FAILED = 2, 1
 
@@ -54,8 +60,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(fail(str(error), USAGE))
     except LoadError as error:
         sys.exit(fail(str(error), FAILED))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGTERM)
     sys.exit(0)
 
 
@@ -121,7 +125,12 @@ def _serve(
     *,
     limited: bool,
 ) -> None:
-    """Hand over to vLLM, as its own command does."""
+    """Hand over to vLLM, as its own command does.
+
+    Raises:
+        FlagError: vLLM does not take its arguments.
+        LoadError: it failed.
+    """
     start.progress.begin(IMPORTING)
     import uvloop  # noqa: PLC0415 - vLLM reads the environment when it is imported
     from vllm.entrypoints.launchers.api_server.entry import (  # noqa: PLC0415
@@ -151,13 +160,17 @@ def _serve(
     words = command_line(
         given, config.options, adapters, Syntax.of(parser), limited=limited
     )
-    log.info("starting vLLM", extra={"arguments": words})
+    parser.error = _refuse
     arguments = parser.parse_args(words)
     configure_logging_from_args(arguments)
-    validate_parsed_serve_args(arguments)
+    try:
+        validate_parsed_serve_args(arguments)
+    except (TypeError, ValueError) as error:
+        _refuse(str(error))
     start.progress.begin(ENGINE)
     failure: Exception | None = None
     said = LastWords()
+    start.at_hand_over = start.ending.watch
     with listening(said.hear, Stages(start.progress).hear):
         try:
             uvloop.run(run())
@@ -167,6 +180,8 @@ def _serve(
     if failure is not None:
         told = said.error or f"{type(failure).__name__}: {failure}"
         raise LoadError(told) from failure
+    if start.ending.premature:
+        raise LoadError(said.error or SILENT)
 
 
 def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:
@@ -180,7 +195,13 @@ def fail(message: str, status: int, report: Path = TERMINATION_LOG) -> int:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    # Not KeyboardInterrupt: vLLM goes on after one while it waits for its engine.
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _refuse(message: str) -> NoReturn:
+    """Say what vLLM has against its arguments, without all that it would take."""
+    raise FlagError(message)
 
 
 def _has_template(word: str) -> bool:

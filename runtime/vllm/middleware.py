@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY, Counter
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pykaito.runtime.hf.errors import NotReadyError
 from pykaito.runtime.vllm.openapi import ACTIVE_HEALTH, CLOSED, described
 from pykaito.runtime.vllm.probe import ActivityProbe
 from pykaito.runtime.vllm.rate_limit import PATHS, RETRY_AFTER, Admission, refusal
@@ -20,6 +21,11 @@ from pykaito.runtime.vllm.starting import current
 #: vLLM's own metrics, by the names that they are registered under.
 TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 WAITING = ("vllm:num_requests_waiting",)
+#: Changes with each step of a prompt's reading, of which no token comes until its end.
+CACHE = ("vllm:kv_cache_usage_perc",)
+
+#: Seconds until another server is found, on another connection.
+LEAVING_RETRY = 1
 
 REJECTED = Counter(
     "kaito_ratelimit_rejected_total",
@@ -29,7 +35,11 @@ REJECTED = Counter(
 
 
 class HandOver:
-    """Ends the start, at the last moment before vLLM opens its port."""
+    """Ends the start, at the last moment before vLLM opens its port.
+
+    And sends new requests elsewhere once the server is told to end: they come on
+    connections that clients keep, and vLLM would fail them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,7 +47,10 @@ class HandOver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait for the app's own start, and let everything else pass."""
         if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
+            start = current()
+            leaving = start is not None and start.ending.told
+            app = _elsewhere() if leaving and scope.get("path") in PATHS else self._app
+            await app(scope, receive, send)
             return
 
         async def pass_on(message: Message) -> None:
@@ -48,6 +61,12 @@ class HandOver:
             await send(message)
 
         await self._app(scope, receive, pass_on)
+
+
+def _elsewhere() -> ASGIApp:
+    error = NotReadyError("the server is ending; ask again", retry_after=LEAVING_RETRY)
+    headers = {**error.headers(), "Connection": "close"}
+    return JSONResponse(error.body(), error.status, headers)
 
 
 class ActiveHealth:
@@ -65,7 +84,7 @@ class ActiveHealth:
         if self._probe is None:
             engine = scope["app"].state.engine_client
             self._probe = ActivityProbe(
-                lambda: one_token(engine), lambda: total(TOKENS)
+                lambda: one_token(engine), lambda: (total(TOKENS), total(CACHE))
             )
         reason = await self._probe.look()
         body = {"status": "Unhealthy" if reason else "Healthy", "reason": reason}

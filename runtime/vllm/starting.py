@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from pykaito.runtime.hf.progress import FIRST_TOKEN, Progress
 from pykaito.runtime.hf.start_metrics import StartMetrics
+from pykaito.runtime.vllm.ending import Ending
 from pykaito.runtime.vllm.status_server import StatusServer
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ class ServerStart:
     def __init__(self, listener: socket.socket, model_name: str) -> None:
         self.listener = listener
         self.progress = Progress()
+        self.ending = Ending()
+        #: Is called in the server's thread when vLLM takes over.
+        self.at_hand_over: Callable[[], None] = lambda: None
         self._metrics = StartMetrics(model_name, self.progress)
         self._status = StatusServer(listener, self.progress, self._metrics)
 
@@ -48,6 +52,7 @@ class ServerStart:
             log.exception("no first token")
         else:
             self.progress.finish()
+        self.at_hand_over()
         self._status.close()
 
     @contextmanager

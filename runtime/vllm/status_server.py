@@ -26,6 +26,8 @@ BACKLOG = 2048
 MOST = 256
 #: Seconds that a client may take for all of a request.
 PATIENCE = 5.0
+#: Seconds in which who was accepted before the end may still ask, and a look at them.
+LAST_CALL, LOOK = 1.0, 0.02
 #: Bytes of a request's first line and headers.
 LARGEST_HEAD = 1 << 16
 #: Seconds after which it makes sense to ask again.
@@ -35,26 +37,38 @@ HEALTH = frozenset({"/health", "/health/active"})
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open the port.
+    """Open the port, on IPv6 and IPv4 where no host is named.
 
     Raises:
         FlagError: that is not possible.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Of itself, the option below would let two servers share a port unnoticed.
-        socket.create_server((host, port), family=family).close()
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # vLLM binds a socket of its own, before it is given this one.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
+        if not host and socket.has_dualstack_ipv6():
+            # Compiled in but switched off, or the port is taken: the attempt below
+            # tells the two apart.
+            with contextlib.suppress(OSError):
+                return _listen(socket.AF_INET6, host, port)
+        return _listen(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise FlagError(
-            f"--host, --port: cannot listen on {host or '0.0.0.0'} port {port}: "  # noqa: S104 - as it is
-            f"{error.strerror}"
+            f"--host, --port: cannot listen on {host or 'any address'} port {port}: "
+            f"{why}"
         ) from error
+
+
+def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    dual = family == socket.AF_INET6
+    # Of itself, the option below would let two servers share a port unnoticed.
+    socket.create_server((host, port), family=family, dualstack_ipv6=dual).close()
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # vLLM binds a socket of its own, before it is given this one.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if dual:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.bind((host, port))
+    listener.listen(BACKLOG)
     return listener
 
 
@@ -89,7 +103,7 @@ class StatusServer:
         self._serving.wait(timeout=10)
 
     def close(self) -> None:
-        """Accept nothing more, and drop who has not asked yet."""
+        """Accept nothing more, answer who is asking, and drop who does not ask."""
         if self._loop is None or self._stop is None or not self._thread.is_alive():
             return
         with contextlib.suppress(RuntimeError):  # it has ended meanwhile
@@ -109,6 +123,10 @@ class StatusServer:
         await self._stop.wait()
         # Not its context, which would wait for connections: those end with the loop.
         server.close()
+        for _ in range(round(LAST_CALL / LOOK)):
+            await asyncio.sleep(LOOK)
+            if not self._open:
+                break
 
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -73,10 +73,10 @@ AT_ONCE = 12
 STRENGTHS = {"phi-2": 0.0, "whole": 1.0, "half": 0.5}
 WEAKER = 0.25
 
-#: Stops the engine's process, found by the name that it gives itself, not this shell.
-STOP_ENGINE = (
+#: Signals the engine's process, found by the name that it gives itself, not this shell.
+SIGNAL_ENGINE = (
     "for p in /proc/[0-9]*; do if grep -q EngineCor[e] $p/cmdline; "
-    "then kill -STOP ${p#/proc/}; fi; done"
+    "then kill -%s ${p#/proc/}; fi; done"
 )
 
 #: Compiles each template as transformers does, and prints its name.
@@ -473,15 +473,31 @@ def test_the_image_has_the_chat_templates_of_the_catalogue(serving: Applied) -> 
 def test_an_engine_that_hangs_is_seen_and_restarted(serving: Applied) -> None:
     (pod,) = serving.get("pods")
     name = pod["metadata"]["name"]
-    serving.kubectl("exec", name, "-c", serving.name, "--", "sh", "-c", STOP_ENGINE)
+    signal_engine(serving, "STOP")
     serving.kubectl(
         *("wait", f"pod/{name}", "--for=condition=Ready=False", "--timeout=150s")
     )
-    assert restarted(serving)
+    assert ended(serving, times=1)
     serving.kubectl(
         *("wait", f"pod/{name}", "--for=condition=Ready=True"),
         f"--timeout={SERVING_SECONDS}s",
         timeout=SERVING_SECONDS + 30,
+    )
+
+
+def test_an_engine_that_dies_is_told_of_as_the_reason_of_the_restart(
+    serving: Applied,
+) -> None:
+    signal_engine(serving, "KILL")
+    last = ended(serving, times=2)
+    assert last["exitCode"] == 1
+    assert "the engine ended without a word" in last["message"]
+
+
+def signal_engine(serving: Applied, signal: str) -> None:
+    serving.kubectl(
+        *("exec", f"deployment/{serving.name}", "-c", serving.name),
+        *("--", "sh", "-c", SIGNAL_ENGINE % signal),
     )
 
 
@@ -490,10 +506,14 @@ def test_an_engine_that_hangs_is_seen_and_restarted(serving: Applied) -> None:
     wait=wait_fixed(2),
     retry=retry_if_result(lambda found: not found),
 )
-def restarted(serving: Applied) -> bool:
+def ended(serving: Applied, times: int) -> Mapping[str, Any]:
+    """Return how the server ended the last time, once it has so often."""
     (pod,) = serving.get("pods")
     (status,) = pod["status"]["containerStatuses"]
-    return bool(status["restartCount"])
+    if status["restartCount"] < times:
+        return {}
+    last: Mapping[str, Any] = status["lastState"]["terminated"]
+    return last
 
 
 def test_another_runtime_is_one_rollout(kubeconfig: Path, serving: Applied) -> None:

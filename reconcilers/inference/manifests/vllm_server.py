@@ -17,7 +17,7 @@ MODULE = "pykaito.runtime.vllm"
 #: Asks for a token: an engine that hangs keeps its port open.
 ACTIVE_HEALTH = "/health/active"
 
-#: vLLM reads a long prompt in one go with others; only then nothing comes for a while.
+#: More than a step of the engine takes, in which it reads a part of a long prompt.
 HUNG_SECONDS = 120
 
 #: Until Services send nothing any more to a pod that is to end.

@@ -11,6 +11,9 @@ from pykaito.runtime.presets.settings_text import (
     MOST_EVENTS,
     InvalidConfigError,
 )
+from pykaito.runtime.presets.vllm_options import known_options
+
+SHARE = "kv_cache_cpu_memory_utilization"
 
 
 def refusal(text: str) -> str:
@@ -26,7 +29,15 @@ def test_the_originals_default_is_read() -> None:
     found = parse_inference_config(text)
     assert (found.max_model_len, found.kv_dtype) == (None, "auto")
     assert found.vllm == {"cpu-offload-gb": 0}
-    assert found.warnings == ()
+
+
+def test_a_share_of_ram_is_doubted_unless_it_is_none() -> None:
+    (warning,) = parse_inference_config(f"{SHARE}: 0.5").warnings
+    assert f"'{SHARE}' has no effect" in warning
+    assert "vllm.kv-offloading-size" in warning
+    assert "kv-offloading-size" in known_options().values
+    for none in ("0", "-1", "null"):
+        assert parse_inference_config(f"{SHARE}: {none}").warnings == ()
 
 
 @pytest.mark.parametrize("name", ["max-model-len", "max_model_len"])

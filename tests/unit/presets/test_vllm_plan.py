@@ -136,6 +136,7 @@ def test_on_a_cpu_the_server_takes_more_memory_than_transformers() -> None:
         ("served-model-name: x", "it follows from inference.preset.name"),
         ("enable-prefix-caching: maybe", "found 'maybe'; write true or false"),
         ("enforce_eager: 1", "found 1; write true or false"),
+        ("disable-log-stats: true", "found True; leave it out; the probes depend on"),
     ],
 )
 def test_an_option_that_would_end_the_server_is_refused(

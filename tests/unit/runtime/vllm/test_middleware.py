@@ -1,6 +1,7 @@
 """What clients and probes get before vLLM has a say, over HTTP."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hack import paths
 from pykaito.runtime.vllm import middleware
 from pykaito.runtime.vllm.middleware import (
     ActiveHealth,
@@ -23,7 +25,7 @@ from pykaito.runtime.vllm.middleware import (
     RateLimit,
     total,
 )
-from pykaito.runtime.vllm.rate_limit import refusal
+from pykaito.runtime.vllm.rate_limit import PATHS, refusal
 
 AT_ONCE = 2
 
@@ -128,6 +130,18 @@ async def test_what_takes_no_engine_is_never_refused(
         assert (await server.http.get(path)).status_code == 200
 
 
+def test_whatever_occupies_the_engine_is_limited() -> None:
+    file = paths.ROOT / "docs" / "openapi" / "vllm.json"
+    operations = json.loads(file.read_text())["paths"]
+    posted = {path for path, methods in operations.items() if "post" in methods}
+    assert posted - PATHS == {
+        "/detokenize",
+        "/ping",
+        "/v1/messages/count_tokens",
+        "/v1/responses/{response_id}/cancel",
+    }
+
+
 @pytest.mark.parametrize("path", ["/scale_elastic_ep", "/scale_elastic_ep/"])
 async def test_clients_cannot_change_how_many_engines_there_are(
     server: Server, path: str
@@ -161,13 +175,13 @@ async def test_the_description_has_what_this_runtime_adds(monkeypatch: Any) -> N
             found = (await http.get("/openapi.json")).json()
         assert (await http.post("/version")).status_code == 200
     assert found["info"]["version"] == "0.32.0"
-    paths = found["paths"]
-    limited = paths["/v1/completions"]["post"]["responses"]["429"]
+    operations = found["paths"]
+    limited = operations["/v1/completions"]["post"]["responses"]["429"]
     schema = limited["content"]["application/json"]["schema"]
     assert jsonschema_rs.is_valid(schema, refusal(AT_ONCE))
-    assert "429" not in paths["/version"]["post"]["responses"]
-    assert "/scale_elastic_ep" not in paths
-    assert set(paths["/health/active"]["get"]["responses"]) == {"200", "503"}
+    assert "429" not in operations["/version"]["post"]["responses"]
+    assert "/scale_elastic_ep" not in operations
+    assert set(operations["/health/active"]["get"]["responses"]) == {"200", "503"}
 
 
 def test_a_metric_is_summed_over_engines(monkeypatch: Any) -> None:

@@ -1,4 +1,4 @@
-"""An engine is healthy while tokens come."""
+"""An engine is healthy while it works."""
 
 import asyncio
 
@@ -13,10 +13,13 @@ class Engine:
     def __init__(self) -> None:
         self.now = 100.0
         self.tokens = 0.0
+        self.steps = 0.0
         self.asked = 0
         self.answer = asyncio.Event()
         self.error: Exception | None = None
-        self.probe = ActivityProbe(self.generate, lambda: self.tokens, lambda: self.now)
+        self.probe = ActivityProbe(
+            self.generate, lambda: (self.tokens, self.steps), lambda: self.now
+        )
 
     async def generate(self) -> None:
         self.asked += 1
@@ -81,6 +84,24 @@ async def test_tokens_of_others_are_as_good(engine: Engine) -> None:
     assert engine.asked == 0
     engine.now += FRESH
     assert "no token came" in await engine.look()
+
+
+async def test_an_engine_that_reads_a_long_prompt_is_healthy(engine: Engine) -> None:
+    """It comes to the token that it is asked for at the prompt's end."""
+    assert await engine.look()
+    for _ in range(20):
+        engine.steps += 1
+        engine.now += FRESH
+        assert await engine.look() == ""
+    engine.now += FRESH
+    assert "no token came" in await engine.look()
+
+
+async def test_a_step_that_ends_during_a_look_counts(engine: Engine) -> None:
+    look = asyncio.create_task(engine.look())
+    await asyncio.sleep(0)
+    engine.steps += 1
+    assert await look == ""
 
 
 async def test_its_own_token_is_not_taken_for_one_of_others(engine: Engine) -> None:

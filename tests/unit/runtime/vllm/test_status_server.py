@@ -20,7 +20,7 @@ from starlette.routing import Route
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pykaito.runtime.hf.flags import FlagError
-from pykaito.runtime.hf.progress import Download
+from pykaito.runtime.hf.progress import LOADED, Download
 from pykaito.runtime.vllm import status_server
 from pykaito.runtime.vllm.middleware import HandOver
 from pykaito.runtime.vllm.starting import ServerStart
@@ -119,6 +119,25 @@ def test_a_port_that_is_taken_is_named(start: ServerStart) -> None:
         listen("127.0.0.1", port)
 
 
+def test_a_port_that_there_is_not_is_named() -> None:
+    with pytest.raises(FlagError, match=r"port 70000: .* must be 0-65535"):
+        listen("", 70000)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_without_a_host_it_answers_on_both_families(address: str) -> None:
+    start = ServerStart(listen("", 0), "tiny")
+    with start.told():
+        port = start.listener.getsockname()[1]
+        assert httpx.get(f"http://{address}:{port}/health").status_code == 503
+
+
+def test_without_ipv6_it_answers_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen("", 0) as listener:
+        assert listener.family == socket.AF_INET
+
+
 class Engine:
     """What is asked for a first token; it comes when a test lets it."""
 
@@ -142,7 +161,8 @@ class Serving:
 
     def __init__(self, start: ServerStart) -> None:
         self.engine = Engine()
-        app = Starlette(routes=[Route("/health", self.answer)])
+        routes = [Route("/health", self.answer), Route("/v1/completions", self.answer)]
+        app = Starlette(routes=routes)
         app.state.engine_client = self.engine
         app.add_middleware(HandOver)
         self.server = uvicorn.Server(uvicorn.Config(app, log_config=None))
@@ -201,6 +221,44 @@ def test_the_port_passes_to_vllm_and_refuses_nobody(
     assert httpx.get(f"{url(start)}/health").json() == {"served": "/health"}
     assert start.progress.startup["first_token"] >= 0
     assert exported("first_token") == start.progress.startup["first_token"]
+
+
+def test_who_is_asking_when_the_port_passes_is_answered(
+    start: ServerStart, serving: Serving
+) -> None:
+    assert serving.engine.asked.wait(10)
+    with connected(start) as asking:
+        asking.sendall(b"GET /health HTT")
+        assert httpx.get(f"{url(start)}/health").status_code == 503
+        serving.engine.go.set()
+        passed = retry(
+            retry=retry_if_result(lambda stage: stage != LOADED),
+            stop=stop_after_delay(10),
+            wait=wait_fixed(0.01),
+        )
+        passed(lambda: start.progress.stage)()
+        asking.sendall(b"P/1.1\r\n\r\n")
+        assert asking.recv(12) == b"HTTP/1.1 503"
+
+
+def test_a_server_that_is_told_to_end_sends_new_requests_elsewhere(
+    start: ServerStart, serving: Serving
+) -> None:
+    serving.engine.go.set()
+    with httpx.Client(base_url=url(start)) as client:
+        served = retry(
+            retry=retry_if_result(lambda status: status != 200),
+            stop=stop_after_delay(20),
+            wait=wait_fixed(0.05),
+        )
+        served(lambda: client.get("/v1/completions").status_code)()
+        start.ending.told = True
+        answer = client.get("/v1/completions")
+        assert answer.status_code == 503
+        assert answer.headers["Connection"] == "close"
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.json()["error"]["code"] == "not_ready"
+        assert client.get("/health").status_code == 200
 
 
 def exported(stage: str) -> float:

@@ -20,6 +20,7 @@ from hack import paths
 from pykaito.runtime.hf.adapters import ADAPTERS_VARIABLE
 from pykaito.runtime.hf.flags import FlagError
 from pykaito.runtime.hf.model_source import LoadError
+from pykaito.runtime.presets.catalogue import catalogue
 from pykaito.runtime.vllm import main as entry
 from pykaito.runtime.vllm.config_file import CONFIG_VARIABLE, read_config_file
 from pykaito.runtime.vllm.environment import prepare_environment
@@ -34,7 +35,8 @@ STAND_IN = {
     "vllm/entrypoints/launchers/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/__init__.py": "",
     "vllm/entrypoints/launchers/api_server/entry.py": """
-        import asyncio, json, os
+        import asyncio, contextlib, json, os, signal, time
+        from pykaito.runtime.vllm.starting import current
         async def run_server_worker(address, listener, args):
             assert address == "http://here" and listener.fileno() >= 0
             told = vars(args) | {"lora": os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]}
@@ -44,9 +46,23 @@ STAND_IN = {
                 said = "(Worker pid=3) ERROR [a.py:9] ValueError: heads do not divide"
                 os.system(f"echo '{said}' >&2")
                 raise RuntimeError("Engine core initialization failed. See root cause")
+            if args.model in {"killed", "crashed", "served"}:
+                told = asyncio.Event()
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGTERM, told.set)
+                await current().finish(lambda: asyncio.sleep(0))
+                if args.model == "served":
+                    print("served", flush=True)
+                    await told.wait()
+                if args.model == "crashed":
+                    said = "(EngineCore pid=3) ERROR [a.py:9] ValueError: lost a GPU"
+                    os.system(f"echo '{said}' >&2")
+                return
             if args.model == "odd":
                 raise RuntimeError("no such device")
-            await asyncio.sleep(600 if args.model == "endless" else 0)
+            while args.model == "endless":
+                with contextlib.suppress(KeyboardInterrupt):
+                    time.sleep(600)
     """,
     "vllm/entrypoints/launchers/launcher.py": """
         import socket
@@ -61,14 +77,15 @@ STAND_IN = {
         def make_arg_parser(parser):
             for name in ("model", "port", "dtype", "max-model-len", "chat-template",
                          "disable-access-log-for-endpoints", "served-model-name",
-                         "revision", "download-dir"):
+                         "revision", "download-dir", "api-key"):
                 parser.add_argument(f"--{name}")
             parser.add_argument("--middleware", action="append")
             parser.add_argument("--max-lora-rank", choices=[8])
             parser.add_argument("--enforce-eager", action="store_true")
             return parser
         def validate_parsed_serve_args(args):
-            pass
+            if args.chat_template == "alone":
+                raise TypeError("chat-template requires --model")
     """,
     "vllm/entrypoints/serve/__init__.py": "",
     "vllm/entrypoints/serve/utils/__init__.py": "",
@@ -116,7 +133,8 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
 ) -> None:
     config = tmp_path / "inference_config.yaml"
     config.write_text(
-        "max_probe_steps: 6\nvllm: {dtype: float16, enforce-eager: true}\n"
+        "max_probe_steps: 6\n"
+        "vllm: {dtype: float16, enforce-eager: true, api-key: s3cr3t}\n"
     )
     process = started(
         vllm, "--model=m", "--dtype=auto", "--chat-template=/no/such.jinja",
@@ -137,9 +155,11 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
     ]
     assert told["lora"] == "0"
     assert '"keys": ["max_probe_steps"]' in err
+    assert (told["api_key"], "s3cr3t" in err) == ("s3cr3t", False)
 
 
 def test_a_server_that_is_told_to_end_before_it_listens_ends(vllm: Path) -> None:
+    """Although vLLM takes no notice of an interrupt while it waits for its engine."""
     process = started(vllm, "--model=endless")
     assert process.stdout is not None
     process.stdout.readline()
@@ -148,11 +168,22 @@ def test_a_server_that_is_told_to_end_before_it_listens_ends(vllm: Path) -> None
     assert process.returncode == 143
 
 
+def test_a_server_that_is_told_to_end_has_not_failed(vllm: Path) -> None:
+    process = started(vllm, "--model=served")
+    assert process.stdout is not None
+    assert "served" in (process.stdout.readline(), process.stdout.readline())[1]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         ("broken", "pykaito.runtime.vllm: ValueError: heads do not divide"),
         ("odd", "pykaito.runtime.vllm: RuntimeError: no such device"),
+        ("crashed", "pykaito.runtime.vllm: ValueError: lost a GPU"),
+        ("killed", f"pykaito.runtime.vllm: {entry.SILENT}"),
     ],
 )
 def test_the_last_line_is_what_the_engine_said(
@@ -179,6 +210,25 @@ def test_what_is_wrong_is_the_last_line(
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert said in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("max-lora-rank: 9", "argument --max-lora-rank: invalid choice: '9'"),
+        ("chat-template: alone", "chat-template requires --model"),
+    ],
+)
+def test_what_vllm_has_against_a_setting_is_the_last_line(
+    vllm: Path, tmp_path: Path, setting: str, said: str
+) -> None:
+    config = tmp_path / "inference_config.yaml"
+    config.write_text(f"vllm: {{{setting}}}")
+    process = started(vllm, "--model=m", **{CONFIG_VARIABLE: str(config)})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.splitlines()[-1].startswith(f"pykaito.runtime.vllm: {said}")
+    assert "usage" not in err
 
 
 def test_vllm_is_led_to_the_model_in_a_mounted_image(
@@ -236,6 +286,13 @@ def test_the_users_environment_stays_but_for_the_adapters_endpoints() -> None:
     assert environ["HF_HOME"] == "/mine"
     assert environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
     assert environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_how_long_a_model_may_load_is_for_the_pods_probe_to_say() -> None:
+    environ: dict[str, str] = {}
+    prepare_environment(environ)
+    longest = max(preset.readiness_minutes for preset in catalogue().values()) * 60
+    assert int(environ["VLLM_ENGINE_READY_TIMEOUT_S"]) > longest
 
 
 def test_the_reason_is_left_where_kubernetes_looks(tmp_path: Path) -> None:
