@@ -119,7 +119,8 @@ def _build_parser() -> argparse.ArgumentParser:
     add_api("--pipeline", default=PIPELINES[0], help=text, type=_one_of(PIPELINES))
     text = "name clients use; the last part of the path if not given"
     add_api("--served_model_name", help=text, type=_text)
-    add_api("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - a pod's Service must reach it
+    text = "address to listen on; all of the machine's if not given"
+    add_api("--host", default="", help=text)
     add_api(
         "--port", default=5000, help="port to listen on", type=_number(int, 0, 65535)
     )

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -41,24 +42,33 @@ class _Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Open the port.
+    """Open the port, on IPv6 and IPv4 where no host is named.
 
     Raises:
         FlagError: if that is not possible.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    address = (settings.host, settings.port)
+    host, port = settings.host, settings.port
     try:
-        listener = socket.create_server(address, family=family, backlog=2048)
+        listener = _listen(host, port)
     except OSError as error:
         raise FlagError(
-            f"--host, --port: cannot listen on {settings.host} port {settings.port}: "
+            f"--host, --port: cannot listen on {host or 'any address'} port {port}: "
             f"{error.strerror}"
         ) from error
     # Connections inherit it. asyncio sets it on sockets that name their protocol only,
     # and without it a reply waits up to 40 ms for the acknowledgement of its headers.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    open_on = partial(socket.create_server, (host, port), backlog=2048)
+    if not host and socket.has_dualstack_ipv6():
+        # Compiled in but switched off, or the port is taken: the attempt below tells
+        # the two apart.
+        with contextlib.suppress(OSError):
+            return open_on(family=socket.AF_INET6, dualstack_ipv6=True)
+    return open_on(family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 async def serve(

@@ -137,6 +137,19 @@ def test_a_reply_does_not_wait_for_the_acknowledgement_of_its_beginning() -> Non
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_without_a_host_it_answers_on_ipv4_and_ipv6(address: str) -> None:
+    with listen(parse_flags(["--port=0"])) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection((address, port), timeout=10).close()
+
+
+def test_without_ipv6_it_answers_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen(parse_flags(["--port=0"])) as listener:
+        assert listener.family == socket.AF_INET
+
+
 def test_the_command_of_older_workspaces_serves_and_can_be_stopped(
     tmp_path: Path, folder: str
 ) -> None:
