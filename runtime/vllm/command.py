@@ -23,6 +23,7 @@ RATE_LIMIT = "pykaito.runtime.vllm.middleware.RateLimit"
 ACTIVE_HEALTH = "pykaito.runtime.vllm.middleware.ActiveHealth"
 DESCRIPTION = "pykaito.runtime.vllm.middleware.Description"
 CLOSED = "pykaito.runtime.vllm.middleware.Closed"
+FAILURES = "pykaito.runtime.vllm.middleware.Failures"
 ADAPTER_UPDATES = "pykaito.runtime.vllm.adapter_updates.AdapterUpdates"
 
 #: Options that vLLM had once and KAITO's own template still sets.
@@ -82,6 +83,8 @@ def command_line(
     middleware = [HAND_OVER, DESCRIPTION, *limits, ACTIVE_HEALTH, CLOSED]
     if adapters.follows:
         middleware.append(ADAPTER_UPDATES)
+    # The last is the outermost.
+    middleware.append(FAILURES)
     return [
         *(f"--{k}={v}" for k, v in DEFAULTS.items() if k not in names),
         *given,

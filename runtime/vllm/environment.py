@@ -32,6 +32,9 @@ def prepare_environment(environ: MutableMapping[str, str]) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         # How long a model may take is for the pod's startup probe to say.
         "VLLM_ENGINE_READY_TIMEOUT_S": str(24 * 3600),
+        # Longer than clients keep theirs (httpx, and so openai: 5, as vLLM does): who
+        # reuses a connection that is just being closed gets no reply.
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "DO_NOT_TRACK": "1",
     }

@@ -4,11 +4,13 @@ vLLM makes them with the app that they stand before; the engine is in the state 
 the outermost app, once a request comes.
 """
 
+import logging
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client import REGISTRY, Counter
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +19,9 @@ from pykaito.runtime.vllm.openapi import ACTIVE_HEALTH, CLOSED, described
 from pykaito.runtime.vllm.probe import ActivityProbe
 from pykaito.runtime.vllm.rate_limit import PATHS, RETRY_AFTER, Admission, refusal
 from pykaito.runtime.vllm.starting import current
+
+#: Where such errors are told of without this runtime.
+log = logging.getLogger("uvicorn.error")
 
 #: vLLM's own metrics, by the names that they are registered under.
 TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
@@ -132,6 +137,37 @@ class Closed:
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+class Failures:
+    """Answers what fails within vLLM as vLLM does, without an end of the connection.
+
+    Starlette has the same answer sent and the error raised again, whereupon uvicorn
+    closes a connection that the answer promised to keep: a client's next request on
+    it is lost.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let everything pass, and answer where nothing has been and will be."""
+        begun = False
+
+        async def pass_on(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, pass_on)
+        except Exception as error:
+            handler = scope["app"].exception_handlers.get(Exception)
+            if scope["type"] != "http" or begun or handler is None:
+                raise
+            log.exception("Exception in ASGI application")
+            answer = await handler(Request(scope, receive), error)
+            await answer(scope, receive, send)
 
 
 class Description:

@@ -138,6 +138,7 @@ def test_requests_are_limited_unless_told_otherwise() -> None:
     names = (
         *(command.HAND_OVER, command.DESCRIPTION),
         *(command.RATE_LIMIT, command.ACTIVE_HEALTH, command.CLOSED),
+        command.FAILURES,
     )
     given = [f"--middleware={name}" for name in names]
     assert [w for w in line() if "middleware" in w] == given

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import httpx
 import jsonschema_rs
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 from starlette.applications import Starlette
@@ -22,6 +25,7 @@ from pykaito.runtime.vllm.middleware import (
     ActiveHealth,
     Closed,
     Description,
+    Failures,
     RateLimit,
     total,
 )
@@ -192,3 +196,50 @@ def test_a_metric_is_summed_over_engines(monkeypatch: Any) -> None:
     tokens.labels("0").inc(3)
     tokens.labels("1").inc(4)
     assert total(middleware.TOKENS) == 7
+
+
+async def failing(request: Request) -> Response:
+    raise AttributeError(f"{request.url.path} is no path of mine")
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """Answer as vLLM does."""
+    del request
+    return JSONResponse({"error": {"message": str(error), "code": 500}}, 500)
+
+
+async def test_an_error_within_vllm_does_not_end_the_clients_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Starlette(
+        routes=[Route("/fails", failing), Route("/works", lambda _: Response("yes"))],
+        exception_handlers={Exception: failed},
+    )
+    app.add_middleware(Failures)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        failure = await asked(reader, writer, "/fails")
+        assert failure.startswith("HTTP/1.1 500")
+        assert "/fails is no path of mine" in failure
+        assert (await asked(reader, writer, "/works")).startswith("HTTP/1.1 200")
+        writer.close()
+    finally:
+        server.should_exit = True
+        await serving
+    (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert record.exc_info
+
+
+async def asked(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str
+) -> str:
+    """Return the reply to a request on a connection that is kept."""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: server\r\n\r\n".encode())
+    async with asyncio.timeout(30):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = re.search(r"content-length: (\d+)", head)
+        assert length
+        return head + (await reader.readexactly(int(length[1]))).decode()

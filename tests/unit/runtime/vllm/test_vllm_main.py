@@ -152,6 +152,7 @@ def test_vllm_gets_the_command_the_file_and_the_middleware(
         "RateLimit",
         "ActiveHealth",
         "Closed",
+        "Failures",
     ]
     assert told["lora"] == "0"
     assert '"keys": ["max_probe_steps"]' in err
@@ -286,6 +287,14 @@ def test_the_users_environment_stays_but_for_the_adapters_endpoints() -> None:
     assert environ["HF_HOME"] == "/mine"
     assert environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
     assert environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_connections_are_kept_for_longer_than_clients_keep_them() -> None:
+    environ: dict[str, str] = {}
+    prepare_environment(environ)
+    idle = httpx.Limits().keepalive_expiry
+    assert idle is not None
+    assert int(environ["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) > 2 * idle
 
 
 def test_how_long_a_model_may_load_is_for_the_pods_probe_to_say() -> None:
