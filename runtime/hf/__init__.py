@@ -7,6 +7,8 @@ the flags and the API. A request passes through, in this order:
     body, *_schema       the body's fields, their types and ranges
     *_api                one file per endpoint: body to request, chunks to reply
     prompts, sampling    text to tokens, fields to arguments of ``generate``
+    tool_form            how the model writes calls of tools, by its chat template
+    tool_calls           the calls in an answer, told apart from its text
     service              time limit, metrics and log line of one request
     engine               the contract: a request in, chunks of tokens out
     batch_engine         its implementation: one thread, and what it runs, which is

@@ -17,5 +17,6 @@ adds to vLLM:
     probe          /health/active: whether a token comes
     rate_limit     429 where too many requests wait
     openapi        the two above in /openapi.json
-    middleware     the end of the start and the three above, as vLLM loads them
+    middleware     the end of the start and the three above, as vLLM loads them, and
+                   errors that end no connection
 """
