@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason, WorkspaceCondition
@@ -52,7 +52,13 @@ def judge(
         return Diagnosis(
             InferenceReason.SUCCESS, f"{wanted} of {wanted} replicas serve"
         )
-    found = diagnose(current_pods(deployed, pods), workspace, now, reported)
+    found = diagnose(
+        current_pods(deployed, pods),
+        workspace,
+        now,
+        reported,
+        timedelta(seconds=deployed["spec"].get("minReadySeconds", 0)),
+    )
     if found.progressing:
         found = _refused(deployed, status, now) or _paused(deployed, status) or found
     found = _overdue(status, found)

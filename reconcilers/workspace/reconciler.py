@@ -1,6 +1,6 @@
 """Turns a Workspace into Machines and folds what happens into its status."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -283,7 +283,8 @@ class WorkspaceReconciler:
         turned = {c["type"]: c for c in changed(written, conditions)}
         if deleting := turned.get(WorkspaceCondition.WORKSPACE_DELETING):
             self._events.normal(live, "Deleting", deleting["message"])
-        if stalled := turned.get(WorkspaceCondition.STALLED):
+        stalled = turned.get(WorkspaceCondition.STALLED)
+        if stalled and not _is_of_the_workload(stalled, written):
             self._events.warning(live, stalled["reason"], stalled["message"])
         elif resource := turned.get(WorkspaceCondition.RESOURCE_READY):
             if resource["status"] == "True":
@@ -293,6 +294,14 @@ class WorkspaceReconciler:
         ready_now = turned.get(WorkspaceCondition.READY)
         if ready_now and ready_now["status"] == "True":
             self._events.normal(live, "Ready", ready_now["message"])
+
+
+def _is_of_the_workload(
+    stalled: Mapping[str, Any], written: Iterable[Mapping[str, Any]]
+) -> bool:
+    """Whether the inference reconciler found it, which told of the cause already."""
+    of_workload = (WorkspaceCondition.INFERENCE_STALLED, stalled["reason"])
+    return of_workload in {(c["type"], c["reason"]) for c in written}
 
 
 def _told(machine: Mapping[str, Any]) -> str:

@@ -423,8 +423,19 @@ def test_a_crash_loop_is_one_event(failing: Failing) -> None:
         within=120,
     )
     told = {
-        event["metadata"]["name"]
+        event["metadata"]["name"]: event["note"]
         for event in seen.versions("events")
         if event["regarding"]["name"] == "crash" and event["reason"] == failure.reason
     }
-    assert len(told) == 1
+    assert len(told) == 1, told
+
+
+def test_what_crashes_is_never_told_to_be_served(failing: Failing) -> None:
+    failure, seen = failing["crash"]
+    seen.first("workspaces", tells("crash", failure.reason), within=CAUSE_SECONDS)
+    assert not [
+        version
+        for version in seen.versions("workspaces")
+        if version["metadata"]["name"] == "crash"
+        and conditions(version).get("Ready", {}).get("status") == "True"
+    ]

@@ -87,6 +87,14 @@ def ended_lately(view: PodView) -> bool:
     return last is None or view.now - last < RECENT
 
 
+def has_settled(view: PodView, since: str | None) -> bool:
+    """Whether what is ready since then counts, as a Deployment's controller does it."""
+    if not view.settling:
+        return True
+    began = moment(since)
+    return began is not None and view.now - began >= view.settling
+
+
 def moment(text: str | None) -> datetime | None:
     """Return a timestamp as an object holds it, None where there is none."""
     return datetime.fromisoformat(text) if text else None

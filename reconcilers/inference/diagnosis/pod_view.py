@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pykaito.operator.objects import Object, name, namespace
@@ -32,6 +32,8 @@ class PodView:
     now: datetime
     #: How far its model server says that it is, while it loads.
     report: Report | None = None
+    #: For how long it has to be ready until its Deployment counts it.
+    settling: timedelta = timedelta()
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pykaito.api.conditions import InferenceReason
@@ -11,7 +11,7 @@ from pykaito.reconcilers.inference.diagnosis import image_pulls, starts
 from pykaito.reconcilers.inference.diagnosis.endings import crash, memory_failure
 from pykaito.reconcilers.inference.diagnosis.evictions import eviction, is_evicted
 from pykaito.reconcilers.inference.diagnosis.image_pulls import pull_failure
-from pykaito.reconcilers.inference.diagnosis.patience import ended_lately
+from pykaito.reconcilers.inference.diagnosis.patience import ended_lately, has_settled
 from pykaito.reconcilers.inference.diagnosis.pod_view import PodView
 from pykaito.reconcilers.inference.diagnosis.progress import progress
 from pykaito.reconcilers.inference.diagnosis.scheduling import (
@@ -40,6 +40,7 @@ PRIORITY = (
     InferenceReason.UNSCHEDULABLE,
     InferenceReason.PENDING,
 )
+AT_ONCE = timedelta()
 _RANK: Mapping[str, int] = {reason: rank for rank, reason in enumerate(PRIORITY)}
 
 
@@ -52,6 +53,7 @@ def diagnose(
     workspace: Object,
     now: datetime,
     reported: Reported = unreported,
+    settling: timedelta = AT_ONCE,
 ) -> Diagnosis:
     """Return the worst of what the pods show, or how far they are.
 
@@ -63,8 +65,9 @@ def diagnose(
         workspace: whose fields a remedy names.
         now: the time.
         reported: what pods say themselves.
+        settling: for how long a pod has to be ready until its Deployment counts it.
     """
-    views = [PodView(pod, workspace, now, reported(pod)) for pod in pods]
+    views = [PodView(pod, workspace, now, reported(pod), settling) for pod in pods]
     living = [view for view in views if not _has_ended(view)]
     findings = [finding for view in living for finding in _of_pod(view)]
     if not all(f.progressing for f in findings) or not _is_replaced(views, living):
@@ -103,8 +106,12 @@ def _has_ended(view: PodView) -> bool:
 
 
 def _is_ready(view: PodView) -> bool:
+    """Whether a pod is ready, and has been for as long as it has to."""
+    ready = view.condition("Ready")
     leaving = view.pod["metadata"].get("deletionTimestamp")
-    return view.holds("Ready") and not leaving
+    if ready.get("status") != "True" or leaving:
+        return False
+    return has_settled(view, ready.get("lastTransitionTime"))
 
 
 def _of_pod(view: PodView) -> Iterator[Diagnosis]:
@@ -150,7 +157,8 @@ def _of_container(view: PodView, container: Mapping[str, Any]) -> Diagnosis | No
         return pull_failure(view, container)
     if waits_for in starts.REASONS:
         return start_failure(view, container)
-    if container.get("ready"):
+    began = (state.get("running") or {}).get("startedAt")
+    if container.get("ready") and has_settled(view, began):
         return None
     # Also while it runs anew: with the reason of the moment, the condition would
     # turn with each round of the loop, and tell nothing most of the time.

@@ -45,6 +45,9 @@ def _of_servers(view: PodView) -> str:
         return _pulling(view, waiting[0])
     if not containers:
         return f"pod {view.name} is being set up on node {view.node}"
+    if view.holds("Ready"):
+        seconds = f"{view.settling.total_seconds():.0f}"
+        return f"pod {view.name} is ready, and counts once it was for {seconds} s"
     if is_custom(view):
         return f"pod {view.name} runs and is not ready yet"
     if all(container.get("started") for container in containers):

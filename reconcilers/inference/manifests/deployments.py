@@ -15,6 +15,9 @@ from pykaito.runtime.presets.runtimes import Runtime
 
 #: How long a container of which nothing is known may take until it serves.
 CUSTOM_LOADING_SECONDS = 1800
+#: For how long a container that tells no readiness has to run before its pod counts:
+#: one that ends at once is ready for a moment each time the kubelet starts it again.
+UNPROBED_SECONDS = 10
 #: For pulling images, beside loading the model.
 PULLING_SECONDS = 600
 
@@ -75,10 +78,19 @@ def deployment(
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": more, "maxUnavailable": fewer},
             },
+            **_settling(template),
             "progressDeadlineSeconds": loading + PULLING_SECONDS,
             "template": template,
         },
     }
+
+
+def _settling(template: Mapping[str, Any]) -> dict[str, int]:
+    """Return how long pods have to be ready until they count and others may stop."""
+    containers = (template.get("spec") or {}).get("containers") or ()
+    if all(container.get("readinessProbe") for container in containers):
+        return {}
+    return {"minReadySeconds": UNPROBED_SECONDS}
 
 
 def _template(workspace: Workspace) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tests.unit.reconcilers.kubelet import (
     NAME,
     NOW,
     ago,
+    condition,
     crashed,
     ended,
     pod,
@@ -296,3 +297,44 @@ def test_what_is_stalled_says_so_in_a_condition_of_its_own() -> None:
     assert (ready.type, ready.status) == ("InferenceReady", "False")
     assert (stalled.type, stalled.status) == ("InferenceStalled", "True")
     assert ready.message == stalled.message
+
+
+def lately_ready(seconds: float, **container: Any) -> dict[str, Any]:
+    """Return a pod that has been ready for so long."""
+    server = running(ready=True, **container)
+    server["state"] = {"running": {"startedAt": ago(seconds)}}
+    found = pod(server, phase="Running")
+    found["status"]["conditions"].append(condition("Ready", seconds=seconds))
+    return found
+
+
+def settling(*pods: dict[str, Any]) -> Diagnosis:
+    """Return what is said while the Deployment counts no pod that is new."""
+    wanted = deployed()
+    wanted["spec"]["minReadySeconds"] = 10
+    return judge(wanted, pods, raw_workspace(), NOW)
+
+
+def test_a_moment_of_readiness_ends_no_crash_loop() -> None:
+    again = lately_ready(1, lastState=ended(3, "ValueError: no weights"))
+    found = settling(again)
+    assert found.reason == InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF
+    assert "ValueError: no weights" in found.message
+
+
+def test_a_pod_that_is_new_says_when_it_counts() -> None:
+    found = settling(lately_ready(1))
+    assert found.progressing
+    assert "is ready, and counts once it was for 10 s" in found.message
+
+
+def test_a_pod_that_stays_ready_is_forgiven_its_crash() -> None:
+    again = lately_ready(10, lastState=ended(3, "ValueError: no weights"))
+    assert settling(again).progressing
+
+
+def test_a_server_that_stays_up_is_not_blamed_for_one_beside_it_that_is_not_ready() -> (
+    None
+):
+    healthy = lately_ready(60, lastState=ended(3))["status"]["containerStatuses"]
+    assert settling(pod(*healthy, running("slow", ready=False))).progressing

@@ -205,14 +205,15 @@ async def test_a_crash_loop_is_one_turn_of_the_story_however_often_it_turns() ->
     async with world.operator():
         await applied(world)
         await world.add_pod(PODNAME, started_now(containerStatuses=[running()]))
-        for count in range(1, 5):
+        for count in range(1, 7):
             last = {"lastState": ended(1, "no weights"), "restartCount": count}
             for container in (crashed(last["lastState"]), running()):
                 await report(world, started_now(containerStatuses=[container | last]))
                 await asyncio.sleep(5)
         (event,) = world.events("ContainerCrashLoopBackOff")
         assert "series" not in event
-        assert "(restarts: 4)" in world.condition("Ready")["message"]
+        assert "(restarts: 6)" in world.condition("Ready")["message"]
+        assert world.condition("Stalled")["status"] == "True"
 
 
 async def test_the_next_cause_of_the_same_kind_is_told_too() -> None:
