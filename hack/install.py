@@ -15,6 +15,7 @@ NAMESPACE = "pykaito-system"
 RELEASE = "pykaito"
 CHART = paths.ROOT / "manifests" / "chart"
 TIMEOUT_SECONDS = 180
+NO_GPU = {"key": "nvidia.com/gpu.present", "operator": "DoesNotExist"}
 
 
 def deliver_images() -> dict[str, str]:
@@ -37,6 +38,18 @@ def values(images: dict[str, str]) -> dict[str, object]:
             "transformers": {"image": {"repository": runtime, "tag": runtime_tag}},
         },
         "hub": {"endpoint": ENDPOINT},
+        # Model servers take all of a node's cores while they load: the operator has
+        # its share, and where it can be, nodes of its own.
+        "resources": {"requests": {"cpu": "500m"}},
+        "affinity": {
+            "nodeAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 100, "preference": {"matchExpressions": [NO_GPU]}}
+                ]
+            }
+        },
+        # A node that is busy with the tests may keep the webhook waiting.
+        "webhook": {"timeoutSeconds": 15},
         # Karpenter is there only in tests, and then with this provider.
         "karpenter": {
             "nodeClass": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass"}

@@ -184,7 +184,13 @@ WAYS: dict[str, Callable[[Surroundings], Failure]] = {
         template(
             around,
             *("sh", "-c", "head -c 20000000 /dev/zero > /scratch/x; sleep 3600"),
-            pod={"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}]},
+            pod={
+                "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}],
+                # Once the next one runs, that this one was evicted is history.
+                "initContainers": [
+                    {"name": "wait", "image": around.image, "command": ["sleep", "10"]}
+                ],
+            },
             volumeMounts=[{"name": "scratch", "mountPath": "/scratch"}],
         ),
         "pods",

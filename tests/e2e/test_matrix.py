@@ -264,6 +264,7 @@ class Watched:
     @contextlib.contextmanager
     def followed(self, *, writes: int) -> Iterator[None]:
         """Check that the Deployment is written so often, and new pods with it."""
+        assert self.wait_made(), "the Deployment's controller makes no pods"
         before, pods = self.deployment(), self.uids("pods")
         position = self._log.stat().st_size if self._log else 0
         yield
@@ -337,6 +338,20 @@ class Watched:
         """Wait until there are so many pods, and none of those from before."""
         now = self.uids("pods")
         return len(now) == replicas and not now & before
+
+    @retry(
+        stop=stop_after_delay(SECONDS),
+        wait=wait_fixed(0.2),
+        retry=retry_if_result(_no),
+    )
+    def wait_made(self) -> bool:
+        """Wait until there are pods of the Deployment as it is, which may not serve."""
+        found = self.deployment()
+        status = found.get("status") or {}
+        return bool(
+            status.get("observedGeneration") == found["metadata"]["generation"]
+            and status.get("updatedReplicas", 0) >= found["spec"]["replicas"]
+        )
 
     def writes_since(self, position: int) -> int:
         """Count the operator's writes of Deployments, from a place in the audit log."""

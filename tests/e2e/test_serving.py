@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from hack.weights import deliver_model
 from tests.e2e.workspaces import (
@@ -149,9 +150,26 @@ def test_a_deleted_workspace_that_served_is_gone_within_half_a_minute(
     serving: Applied,
 ) -> None:
     """The last of this file: the others need the Workspace."""
+    pods = serving.get("pods")
     serving.kubectl("delete", "workspace", serving.name, "--timeout=30s")
-    for kind in ("machines", "deployments", "services", "pods"):
+    for kind in ("machines", "deployments", "services"):
         serving.kubectl(
             *("wait", kind, "-l", f"kaito.sh/workspace={serving.name}"),
             *("--for=delete", "--timeout=30s"),
         )
+    assert all_told_to_end(serving)
+    # They have that long to end, and on busy cores may need it.
+    (grace,) = {p["spec"]["terminationGracePeriodSeconds"] for p in pods}
+    serving.kubectl(
+        *("wait", "pods", "-l", f"kaito.sh/workspace={serving.name}"),
+        *("--for=delete", f"--timeout={grace + 30}s"),
+    )
+
+
+@retry(
+    stop=stop_after_delay(30),
+    wait=wait_fixed(0.5),
+    retry=retry_if_result(lambda told: not told),
+)
+def all_told_to_end(serving: Applied) -> bool:
+    return all("deletionTimestamp" in p["metadata"] for p in serving.get("pods"))

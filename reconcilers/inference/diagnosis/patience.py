@@ -87,12 +87,10 @@ def ended_lately(view: PodView) -> bool:
     return last is None or view.now - last < RECENT
 
 
-def has_settled(view: PodView, since: str | None) -> bool:
-    """Whether what is ready since then counts, as a Deployment's controller does it."""
-    if not view.settling:
-        return True
-    began = moment(since)
-    return began is not None and view.now - began >= view.settling
+def settles_in(view: PodView, since: str | None) -> float:
+    """Return in how many seconds what is ready since then counts, 0 if it does."""
+    began = moment(since) or view.now
+    return max(0.0, (began + view.settling - view.now).total_seconds())
 
 
 def moment(text: str | None) -> datetime | None:

@@ -11,7 +11,7 @@ from pykaito.reconcilers.inference.diagnosis import image_pulls, starts
 from pykaito.reconcilers.inference.diagnosis.endings import crash, memory_failure
 from pykaito.reconcilers.inference.diagnosis.evictions import eviction, is_evicted
 from pykaito.reconcilers.inference.diagnosis.image_pulls import pull_failure
-from pykaito.reconcilers.inference.diagnosis.patience import ended_lately, has_settled
+from pykaito.reconcilers.inference.diagnosis.patience import ended_lately, settles_in
 from pykaito.reconcilers.inference.diagnosis.pod_view import PodView
 from pykaito.reconcilers.inference.diagnosis.progress import progress
 from pykaito.reconcilers.inference.diagnosis.scheduling import (
@@ -111,7 +111,7 @@ def _is_ready(view: PodView) -> bool:
     leaving = view.pod["metadata"].get("deletionTimestamp")
     if ready.get("status") != "True" or leaving:
         return False
-    return has_settled(view, ready.get("lastTransitionTime"))
+    return not settles_in(view, ready.get("lastTransitionTime"))
 
 
 def _of_pod(view: PodView) -> Iterator[Diagnosis]:
@@ -149,6 +149,15 @@ def _is_set_up(view: PodView) -> bool:
 
 
 def _of_container(view: PodView, container: Mapping[str, Any]) -> Diagnosis | None:
+    if not container.get("ready"):
+        return _trouble(view, container)
+    running = (container.get("state") or {}).get("running") or {}
+    left = settles_in(view, running.get("startedAt"))
+    found = _trouble(view, container) if left else None
+    return found and replace(found, look_again=left)
+
+
+def _trouble(view: PodView, container: Mapping[str, Any]) -> Diagnosis | None:
     state = container.get("state") or {}
     last = (container.get("lastState") or {}).get("terminated") or {}
     waits_for = (state.get("waiting") or {}).get("reason", "")
@@ -157,9 +166,6 @@ def _of_container(view: PodView, container: Mapping[str, Any]) -> Diagnosis | No
         return pull_failure(view, container)
     if waits_for in starts.REASONS:
         return start_failure(view, container)
-    began = (state.get("running") or {}).get("startedAt")
-    if container.get("ready") and has_settled(view, began):
-        return None
     # Also while it runs anew: with the reason of the moment, the condition would
     # turn with each round of the loop, and tell nothing most of the time.
     if ended.get("reason") == "OOMKilled":

@@ -91,7 +91,8 @@ def test_the_adapter_is_served_with_an_image_in_the_placeholders_place(
     serving.wait_reason("InferenceReady", "WorkspaceInferenceStatusPending")
     serving.wait_serving()
     assert "Result" in reader.asks(RUN + EXAMPLE.replace("<SERVICE>", NAME))
-    (pod,) = serving.get("pods")
+    pods = serving.get("pods")
+    (pod,) = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     (variable,) = [
         v for v in pod["spec"]["containers"][0]["env"] if v["name"] == "KAITO_ADAPTERS"
     ]

@@ -320,6 +320,7 @@ def test_a_moment_of_readiness_ends_no_crash_loop() -> None:
     found = settling(again)
     assert found.reason == InferenceReason.CONTAINER_CRASH_LOOP_BACK_OFF
     assert "ValueError: no weights" in found.message
+    assert found.look_again == 9
 
 
 def test_a_pod_that_is_new_says_when_it_counts() -> None:
