@@ -115,10 +115,9 @@ def started(command: Command, folder: Path) -> Iterator[Server]:
     Raises:
         RuntimeError: It ended or took too long; the message holds its log.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     log = folder / f"{command.name.replace(' ', '-')}.log"
     with (
+        free_port() as port,
         log.open("wb") as output,
         subprocess.Popen(
             [*command.words, "--port", str(port)],
@@ -140,6 +139,15 @@ def started(command: Command, folder: Path) -> Iterator[Server]:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    """Keep a port that a server may listen on, and that nobody else is given."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 def wait_until_ready(server: Server, log: Path, seconds: float) -> None:

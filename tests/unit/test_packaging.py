@@ -56,7 +56,12 @@ def test_the_wheel_installs_in_a_clean_environment_and_the_command_answers(
     environment = tmp_path / "venv"
     run(uv, "venv", "--quiet", "--python", sys.executable, environment)
     python = environment / "bin" / "python"
-    run(uv, "pip", "install", "--quiet", "--python", python, wheel)
+    locked = tmp_path / "constraints.txt"
+    locked.write_text(
+        run(uv, "export", "--frozen", "--no-dev", "--no-hashes", "--no-emit-project")
+    )
+    install = ("install", "--quiet", "--python", python, "--constraint", locked)
+    run(uv, "pip", *install, wheel)
     answer = run(environment / "bin" / "pykaito", "--help", cwd=tmp_path)
     assert "operator" in answer
     code = (

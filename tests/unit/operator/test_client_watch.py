@@ -31,7 +31,7 @@ from tests.unit.operator.api_server import (
 )
 
 ALL_PODS = "/api/v1/pods"
-SILENCE_SECONDS = 1.0
+SILENCE_SECONDS = 3.0
 
 
 def added(name: str, **fields: Any) -> dict[str, Any]:

@@ -60,12 +60,14 @@ def test_files_that_an_image_has_read_only_are_copied_anew_after_a_restart(
     root: Path, copied: tuple[str, str, str]
 ) -> None:
     script, file, target = copied
-    (root / "pykaito-tools").mkdir()
     tool = root / "pykaito-tools" / "busybox"
+    tool.parent.mkdir()
+    tool.parent.chmod(0o755)
     tool.write_text('#!/bin/sh\nexec "$@"\n')
     tool.chmod(0o755)
     there = root / file.removeprefix("/")
     there.parent.mkdir()
+    there.parent.chmod(0o755)
     there.write_text("{}")
     there.chmod(0o444)
     into = root / target.removeprefix("/")

@@ -386,7 +386,7 @@ def test_a_download_is_told_of_on_the_port_and_ends_with_the_server(
 def health(port: int) -> dict[str, Any]:
     try:
         answer = httpx.get(f"http://127.0.0.1:{port}/health")
-    except httpx.ConnectError:
+    except httpx.TransportError:
         return {}
     assert answer.status_code == 503
     said: dict[str, Any] = answer.json()
