@@ -203,6 +203,17 @@ def test_a_server_with_weights_from_an_image_is_told_of_no_hub() -> None:
     assert "HF_ENDPOINT" not in {v["name"] for v in env}
 
 
+@pytest.mark.parametrize(
+    ("name", "minutes"), [("hub", 55), ("private", 30), ("weights-claim", 30)]
+)
+def test_a_start_has_time_for_a_slow_download_where_there_is_one(
+    name: str, minutes: int
+) -> None:
+    startup = container(CASES[name], {"annotations": ANNOTATIONS.get(name, {})})
+    probe = startup["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] == minutes * 60
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_objects_are_as_in_the_golden_file(name: str) -> None:
     golden = GOLDEN / f"{name}.yaml"
