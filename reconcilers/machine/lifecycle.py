@@ -181,6 +181,10 @@ def _launch(status: MachineStatus, now: datetime) -> Step:
     # A failure of the future was told by a clock that has been set back since.
     if last is not None and last.time <= now < last.retry_time:
         return Pause(last.retry_time)
+    if last is not None and status.phase is MachinePhase.REPLACING:
+        # That the old instance is gone is written before a new one is asked for:
+        # after a crash in between, the new one would be taken for the old.
+        return Pause(now)
     return Launch()
 
 

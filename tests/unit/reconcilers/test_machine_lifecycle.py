@@ -136,7 +136,11 @@ def test_an_instance_that_failed_is_given_back() -> None:
 def test_giving_back_goes_on_until_nothing_is_left() -> None:
     assert step(status("Replacing", launched=5, retry=10), READY) == GiveBack()
     assert isinstance(step(status("Replacing", launched=5, retry=10), GONE), Pause)
-    assert step(status("Replacing", launched=5, retry=-1), GONE) == Launch()
+
+
+def test_that_an_instance_is_gone_is_written_before_another_is_asked_for() -> None:
+    assert step(status("Replacing", launched=5, retry=-1), GONE) == Pause(NOW)
+    assert step(status("Pending", retry=-1), GONE) == Launch()
 
 
 def test_an_instance_has_its_time_to_become_a_node() -> None:
