@@ -146,7 +146,7 @@ def test_the_pod_is_confined(serving: Applied) -> None:
         assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
 
 
-def test_a_deleted_workspace_that_served_is_gone_within_half_a_minute(
+def test_a_deleted_workspace_is_gone_and_its_pods_told_to_end_in_half_a_minute(
     serving: Applied,
 ) -> None:
     """The last of this file: the others need the Workspace."""

@@ -40,7 +40,6 @@ PRIORITY = (
     InferenceReason.UNSCHEDULABLE,
     InferenceReason.PENDING,
 )
-AT_ONCE = timedelta()
 _RANK: Mapping[str, int] = {reason: rank for rank, reason in enumerate(PRIORITY)}
 
 
@@ -53,7 +52,7 @@ def diagnose(
     workspace: Object,
     now: datetime,
     reported: Reported = unreported,
-    settling: timedelta = AT_ONCE,
+    settling: timedelta = timedelta(),
 ) -> Diagnosis:
     """Return the worst of what the pods show, or how far they are.
 

@@ -9,11 +9,10 @@ from pykaito.runtime.presets.weights import FromHub
 PROBE_PERIOD_SECONDS = 5
 LIVENESS_PERIOD_SECONDS = 10
 
-
 #: Bytes per second that a download is given time for: a server that is ended in the
 #: middle of it begins its unfinished files anew, on a slow link for ever.
 SLOWEST_DOWNLOAD = 10e6
-#: Seconds after which the server itself gives a download up.
+#: Seconds after which vLLM's runtime gives a download up by itself.
 LONGEST_DOWNLOAD = 12 * 3600
 
 

@@ -10,9 +10,10 @@ import yaml
 from pykaito.api.parse import parse
 from pykaito.api.v1beta1.workspace import Workspace
 from pykaito.reconcilers.inference import manifests
-from pykaito.reconcilers.inference.manifests import ConfigFile
+from pykaito.reconcilers.inference.manifests import ConfigFile, probes
 from pykaito.runtime.presets.plan import Known, Plan, plan
 from pykaito.runtime.presets.runtimes import Runtime
+from pykaito.runtime.vllm import download
 from tests.unit.reconcilers.workspaces import raw_workspace
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -212,6 +213,10 @@ def test_a_start_has_time_for_a_slow_download_where_there_is_one(
     startup = container(CASES[name], {"annotations": ANNOTATIONS.get(name, {})})
     probe = startup["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] == minutes * 60
+
+
+def test_a_start_has_time_for_as_long_as_the_runtime_itself_is_patient() -> None:
+    assert probes.LONGEST_DOWNLOAD == download.LONGEST
 
 
 @pytest.mark.parametrize("name", CASES)
