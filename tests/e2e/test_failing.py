@@ -90,9 +90,11 @@ def states(pod: Object) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield from (container.get(state) or {}).items()
 
 
-def waits_for(*reasons: str) -> Callable[[Object], bool]:
+def waits_for(*reasons: str, words: str = "") -> Callable[[Object], bool]:
     return lambda pod: any(
-        kind == "waiting" and state.get("reason") in reasons
+        kind == "waiting"
+        and state.get("reason") in reasons
+        and words in state.get("message", "")
         for kind, state in states(pod)
     )
 
@@ -143,7 +145,7 @@ WAYS: dict[str, Callable[[Surroundings], Failure]] = {
     "secret": lambda _: Failure(
         preset(modelAccessSecret="hf"),
         "pods",
-        waits_for("CreateContainerConfigError"),
+        waits_for("CreateContainerConfigError", words="not found"),
         "ContainerStartError",
         (
             "Secret hf (inference.preset.presetOptions.modelAccessSecret)",
@@ -217,7 +219,7 @@ WAYS: dict[str, Callable[[Surroundings], Failure]] = {
             ],
         ),
         "pods",
-        waits_for("CreateContainerConfigError"),
+        waits_for("CreateContainerConfigError", words="couldn't find key"),
         "ContainerStartError",
         ("ConfigMap settings has no key a", "patch configmap settings"),
     ),
@@ -228,8 +230,8 @@ WAYS: dict[str, Callable[[Surroundings], Failure]] = {
             pod={"volumes": [{"name": "v", "configMap": {"name": "no-such"}}]},
             volumeMounts=[{"name": "v", "mountPath": "/v"}],
         ),
-        "pods",
-        has("PodScheduled", "True"),
+        "events",
+        lambda event: event["reason"] == "FailedMount",
         "ContainerStartError",
         ("ConfigMap no-such", "get configmap/no-such"),
     ),
@@ -356,7 +358,8 @@ def belongs(name: str, shows: Callable[[Object], bool]) -> Callable[[Object], bo
     def matches(obj: Object) -> bool:
         labels = obj["metadata"].get("labels") or {}
         mine = name in {labels.get("kaito.sh/workspace"), obj["metadata"]["name"]}
-        return mine and shows(obj)
+        of_pod = obj.get("regarding", {}).get("name", "").startswith(f"{name}-")
+        return (mine or of_pod) and shows(obj)
 
     return matches
 

@@ -29,6 +29,10 @@ RECENT = timedelta(minutes=10)
 #: How long a pod's volumes may take. ConfigMaps and Secrets are there at once.
 MOUNTING = timedelta(seconds=10)
 
+#: For how long a node may fail at what it succeeds in by itself: the kubelet tries
+#: again every few seconds, containerd gives up on a slow disk after two minutes.
+HICCUP = timedelta(minutes=2)
+
 #: How long claims may take, whose disks a cloud takes from one node to another.
 ATTACHING = timedelta(minutes=2)
 

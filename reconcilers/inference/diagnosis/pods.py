@@ -20,7 +20,11 @@ from pykaito.reconcilers.inference.diagnosis.scheduling import (
     turned_away,
     unschedulable,
 )
-from pykaito.reconcilers.inference.diagnosis.starts import mount_failure, start_failure
+from pykaito.reconcilers.inference.diagnosis.starts import (
+    hold_up,
+    mount_failure,
+    start_failure,
+)
 from pykaito.reconcilers.inference.diagnosis.verdict import Diagnosis, pending
 from pykaito.reconcilers.inference.loading import Report
 
@@ -163,7 +167,8 @@ def _trouble(view: PodView, container: Mapping[str, Any]) -> Diagnosis | None:
     ended = state.get("terminated") or last
     if waits_for in image_pulls.REASONS:
         return pull_failure(view, container)
-    if waits_for in starts.REASONS:
+    passing = starts.may_pass(container)
+    if waits_for in starts.REASONS and not passing:
         return start_failure(view, container)
     # Also while it runs anew: with the reason of the moment, the condition would
     # turn with each round of the loop, and tell nothing most of the time.
@@ -173,4 +178,4 @@ def _trouble(view: PodView, container: Mapping[str, Any]) -> Diagnosis | None:
         return start_failure(view, container)
     if waits_for == "CrashLoopBackOff" or ended.get("exitCode", 0) != 0:
         return crash(view, container)
-    return None
+    return hold_up(view, container) if passing else None

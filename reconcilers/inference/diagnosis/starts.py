@@ -17,6 +17,7 @@ from pykaito.reconcilers.inference.diagnosis.fields import (
 )
 from pykaito.reconcilers.inference.diagnosis.patience import (
     ATTACHING,
+    HICCUP,
     MOUNTING,
     PATIENCE,
     could_start_since,
@@ -25,7 +26,7 @@ from pykaito.reconcilers.inference.diagnosis.patience import (
     waited,
 )
 from pykaito.reconcilers.inference.diagnosis.pod_view import ContainerSpec, PodView
-from pykaito.reconcilers.inference.diagnosis.verdict import Diagnosis
+from pykaito.reconcilers.inference.diagnosis.verdict import Diagnosis, pending
 
 #: What the kubelet calls its failures to start a container whose image it has.
 REASONS = frozenset(
@@ -46,11 +47,44 @@ Mounted = Literal["Secret", "ConfigMap", "PersistentVolumeClaim", "folder"]
 
 _MISSING = re.compile(r'(secret|configmap)s? "([^"]+)" not found')
 _MISSING_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) [^/]*/(\S+)")
+#: What passes by itself, as on a node with much to do: the kubelet has not got what
+#: the container takes its environment from, or the container runtime was too slow.
+_PASSING = re.compile(
+    r"failed to sync (secret|configmap) cache|object \S+ not registered|"
+    r"services have not yet been read|is reserved for|deadline ?exceeded|timed out|"
+    r"code = Unavailable|connection refused|connection reset",
+    re.IGNORECASE,
+)
 #: What the container runtime puts before what went wrong.
 _PREAMBLE = re.compile(r".*unable to start container process: ", re.DOTALL)
 #: Kubernetes itself puts it into each, and lets pods mount it beside their token.
 _OF_EVERY_NAMESPACE = "kube-root-ca.crt"
 _KINDS: Mapping[str, Kind] = {"secret": "Secret", "configmap": "ConfigMap"}
+
+
+def may_pass(container: Mapping[str, Any]) -> bool:
+    """Whether a container cannot be started for a reason that may pass by itself."""
+    found = (container.get("state") or {}).get("waiting") or {}
+    reason, message = found.get("reason", ""), found.get("message", "")
+    return reason in REASONS and _PASSING.search(message) is not None
+
+
+def hold_up(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
+    """Return what holds up a start that may succeed by itself, or did not for long."""
+    message = container["state"]["waiting"]["message"]
+    late, look_again = waited(could_start_since(view), view.now, HICCUP)
+    if not late:
+        return pending(
+            f"pod {view.name} is being set up on node {view.node}, which tries again "
+            f"to start container {container['name']}: {message}",
+            look_again,
+        )
+    return Diagnosis(
+        InferenceReason.CONTAINER_START_ERROR,
+        f"container {container['name']} of pod {view.name} cannot start: {message}. "
+        f"It is tried again and again. See how node {view.node} is: kubectl describe "
+        f"node {view.node}",
+    )
 
 
 def start_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
@@ -59,7 +93,7 @@ def start_failure(view: PodView, container: Mapping[str, Any]) -> Diagnosis:
     last = (container.get("lastState") or {}).get("terminated") or {}
     found = state.get("waiting") or state.get("terminated") or {}
     message = found.get("message", "")
-    if found.get("reason") not in {*REASONS, *ENDINGS}:
+    if found.get("reason") not in {*REASONS, *ENDINGS} or may_pass(container):
         message = last.get("message", "")
     spec = view.container(container["name"])
     told = f"container {container['name']} of pod {view.name} cannot start"

@@ -94,6 +94,49 @@ def test_what_somebody_may_yet_create_stalls_after_five_minutes() -> None:
     assert found(unconfigured('secret "hf" not found', since=300)).stalled
 
 
+UNSYNCED = "failed to sync secret cache: timed out waiting for the condition"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("CreateContainerConfigError", UNSYNCED),
+        ("CreateContainerConfigError", 'object "default"/"hf" not registered'),
+        ("CreateContainerError", "context deadline exceeded"),
+        (
+            "CreateContainerError",
+            'failed to reserve container name: is reserved for "x"',
+        ),
+        ("RunContainerError", "rpc error: code = DeadlineExceeded desc = stream"),
+    ],
+)
+def test_what_a_busy_node_gets_over_by_itself_is_no_failure_for_two_minutes(
+    reason: str, message: str
+) -> None:
+    early = found(pod(waiting(reason, message), since=119))
+    assert (early.reason, early.progressing) == (InferenceReason.PENDING, True)
+    assert early.look_again == 1
+    assert message in early.message
+    late = found(pod(waiting(reason, message), since=120))
+    assert late.reason is InferenceReason.CONTAINER_START_ERROR
+    assert late.message.endswith("kubectl describe node gpu-0")
+    assert not late.stalled
+
+
+@pytest.mark.parametrize("last", [ended(1, "no config.json"), OOM])
+def test_a_crash_is_told_on_while_the_node_is_slow_to_start_the_next_one(
+    last: dict[str, Any],
+) -> None:
+    slow = waiting("CreateContainerError", UNSYNCED, lastState=last, restartCount=2)
+    assert found(pod(slow)) == found(pod(crashed(last) | {"restartCount": 2}))
+
+
+def test_a_command_that_does_not_exist_is_told_on_while_the_node_is_slow() -> None:
+    end = ended(128, NO_COMMAND, reason="StartError")
+    slow = waiting("CreateContainerError", UNSYNCED, lastState=end, restartCount=1)
+    assert found(pod(slow)) == found(pod(crashed(end) | {"restartCount": 1}))
+
+
 def mounting(seconds: float, **volume: Any) -> dict[str, Any]:
     setting_up = [
         condition("PodScheduled", seconds=seconds),
