@@ -23,6 +23,7 @@ from pykaito.runtime.hf.lora_correction import correct_by_choice
 from pykaito.runtime.hf.lora_files import AdapterFiles
 from pykaito.runtime.hf.lora_merge import merge_adapters
 from pykaito.runtime.hf.model_source import LoadError
+from pykaito.runtime.hf.packed_weights import pack
 from pykaito.runtime.hf.progress import Download, Progress
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,8 @@ def load_model(
     if adapters:
         progress.begin("merging the adapters")
         merge_adapters(model, adapters)
+    pack(model)
+    if adapters:
         choices = correct_by_choice(model, adapters)
     _set_pad_token(model, tokenizer)
     loaded = LoadedModel(

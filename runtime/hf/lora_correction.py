@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from pykaito.runtime.hf.adapter_choice import CHOSEN, Choice, Chosen
 from pykaito.runtime.hf.lora_files import AdapterFiles
 from pykaito.runtime.hf.lora_merge import Opened, factor, opened
+from pykaito.runtime.hf.packed_weights import PackedLinear
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,12 @@ Tensor = Any  # torch publishes no types that strict mode can read
 Module = Any
 
 #: Ways to compute an output that are known to be input times weights.
-PLAIN = (torch.nn.Linear.forward, torch.nn.Embedding.forward, Conv1D.forward)
+PLAIN = (
+    torch.nn.Linear.forward,
+    PackedLinear.forward,
+    torch.nn.Embedding.forward,
+    Conv1D.forward,
+)
 #: How far another way may be from that, as a share: rounding of bfloat16.
 TOLERANCE = 0.02
 
