@@ -43,7 +43,8 @@ def up(state: State) -> dict[str, Any]:
     if network.used_by_another(control_machine):
         raise ClusterError(
             "another checkout's cluster runs on this machine: end it with"
-            " `make cluster-down` there"
+            " `make cluster-down` there. If none runs, one that was killed left its"
+            f" link behind: `ip link delete {network.HOST_LINK}`"
         )
     tools.link(tools.CLUSTER, state.directory("bin"))
     _raise_file_limit()

@@ -19,7 +19,7 @@ from hack.cluster.topology import (
     Node,
 )
 
-_HOST_LINK = "pykaito0"
+HOST_LINK = "pykaito0"
 _BRIDGE = "machines"
 _HOST_PORT = "host"
 _NODE_PORT = "eth0"
@@ -48,7 +48,7 @@ def disconnect_host(control_plane: Sandbox) -> None:
 def used_by_another(control_plane: Sandbox) -> bool:
     """Whether the host is connected to the cluster of another checkout."""
     ours = control_plane.identity and _has_link(control_plane, _HOST_PORT)
-    return not ours and succeeds("ip", "link", "show", _HOST_LINK)
+    return not ours and succeeds("ip", "link", "show", HOST_LINK)
 
 
 def _ensure_bridge(control_plane: Sandbox) -> None:
@@ -68,10 +68,10 @@ def _connect_host(control_plane: Sandbox) -> None:
             )
     control_plane.network(
         *("ip", "link", "add", _HOST_PORT, "type", "veth"),
-        *("peer", "name", _HOST_LINK, "netns", str(os.getpid())),
+        *("peer", "name", HOST_LINK, "netns", str(os.getpid())),
     )
     control_plane.network("ip", "link", "set", _HOST_PORT, "master", _BRIDGE, "up")
-    commands = _configuration(_HOST_LINK, HOST_ADDRESS, _cluster_routes())
+    commands = _configuration(HOST_LINK, HOST_ADDRESS, _cluster_routes())
     run("ip", "-batch", "-", stdin=commands)
 
 
