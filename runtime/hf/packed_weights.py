@@ -44,7 +44,8 @@ def pack(model: Module) -> int:
     Returns:
         How many layers have theirs so.
     """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - see above
+    mkldnn = torch.backends.mkldnn.is_available()
+    if not mkldnn or not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - see above
         return 0  # Its products are not oneDNN's.
     layers = list(_packable(model))
     if not layers:
