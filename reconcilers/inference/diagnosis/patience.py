@@ -30,8 +30,8 @@ RECENT = timedelta(minutes=10)
 MOUNTING = timedelta(seconds=10)
 
 #: For how long a node may fail at what it succeeds in by itself: the kubelet tries
-#: again every few seconds, containerd gives up on a slow disk after two minutes.
-HICCUP = timedelta(minutes=2)
+#: again every few seconds, but gives the container runtime two minutes for a request.
+HICCUP = timedelta(minutes=5)
 
 #: How long claims may take, whose disks a cloud takes from one node to another.
 ATTACHING = timedelta(minutes=2)
