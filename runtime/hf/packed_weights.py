@@ -2,7 +2,8 @@
 
 For each product of bfloat16, oneDNN lays the weights out anew, unless they lie as
 its kernels want them already. With few tokens in a step, most of the time goes there.
-The numbers are the same, and so is the memory.
+The numbers are the same, and so is the memory, which is the process's own then and no
+longer that of the weights' file.
 """
 
 import logging
